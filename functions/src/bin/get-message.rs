@@ -1,0 +1,6 @@
+//! The Lambda function `get-message`.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    functions::run(functions::messages::get_message).await
+}

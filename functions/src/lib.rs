@@ -1,0 +1,58 @@
+//! One handler for each operation of the chat API, grouped by resource, and what every function's `main` calls.
+//!
+//! A request travels: API Gateway event → [`http::respond`] → handler → one method of [`shared::Table`] → response. Each
+//! handler is a binary of its own in `src/bin`, named as the function in `template.yaml` is.
+
+pub mod body;
+pub mod conversations;
+pub mod http;
+pub mod messages;
+pub mod profiles;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use lambda_http::{Body, Error, Response, service_fn, tracing};
+
+use crate::http::{Auth, Invocation, respond};
+
+/// What a handler answers.
+pub type Reply = shared::Result<Response<Body>>;
+
+/// A handler, for a server that has all of them in one process.
+pub type Handler = fn(Invocation) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// Serves one handler as a Lambda function: takes events from the runtime for as long as the environment lives.
+pub async fn run<F>(handler: impl Fn(Invocation) -> F + Sync) -> Result<(), Error>
+where
+    F: Future<Output = Reply> + Send,
+{
+    tracing::init_default_subscriber();
+    let table = shared::Table::from_env()?;
+    let auth = Auth::from_env();
+    let (table, handler) = (&table, &handler);
+    lambda_http::run(service_fn(|request| async move { Ok::<_, Error>(respond(table, auth, handler, request).await) })).await
+}
+
+/// The handler behind a function, by the function's name; `None` when there is no such function.
+#[must_use]
+pub fn handler(function: &str) -> Option<Handler> {
+    Some(match function {
+        "create-profile" => |invocation| Box::pin(profiles::create_profile(invocation)),
+        "list-profiles" => |invocation| Box::pin(profiles::list_profiles(invocation)),
+        "get-profile" => |invocation| Box::pin(profiles::get_profile(invocation)),
+        "update-profile" => |invocation| Box::pin(profiles::update_profile(invocation)),
+        "delete-profile" => |invocation| Box::pin(profiles::delete_profile(invocation)),
+        "create-conversation" => |invocation| Box::pin(conversations::create_conversation(invocation)),
+        "list-conversations" => |invocation| Box::pin(conversations::list_conversations(invocation)),
+        "get-conversation" => |invocation| Box::pin(conversations::get_conversation(invocation)),
+        "update-conversation" => |invocation| Box::pin(conversations::update_conversation(invocation)),
+        "delete-conversation" => |invocation| Box::pin(conversations::delete_conversation(invocation)),
+        "create-message" => |invocation| Box::pin(messages::create_message(invocation)),
+        "list-messages" => |invocation| Box::pin(messages::list_messages(invocation)),
+        "get-message" => |invocation| Box::pin(messages::get_message(invocation)),
+        "update-message" => |invocation| Box::pin(messages::update_message(invocation)),
+        "delete-message" => |invocation| Box::pin(messages::delete_message(invocation)),
+        _ => return None,
+    })
+}

@@ -1,0 +1,160 @@
+//! Ids as types: a profile's, a conversation's, and a message's place in its conversation.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id: UUIDv7, so that ids sort by the time they were made.
+            #[must_use]
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.as_hyphenated().fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = &'static str;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                parse_uuid(text).map(Self)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = &'static str;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.to_string()
+            }
+        }
+    };
+}
+
+uuid_id! {
+    /// Which profile.
+    ProfileId
+}
+
+uuid_id! {
+    /// Which conversation.
+    ConversationId
+}
+
+/// Reads a UUID in its hyphenated form, in either case (RFC 9562, section 4), and no other form.
+pub fn parse_uuid(text: &str) -> Result<Uuid, &'static str> {
+    const WRONG: &str = "must be a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057";
+    if text.len() != 36 {
+        return Err(WRONG);
+    }
+    Uuid::try_parse(text).map_err(|_| WRONG)
+}
+
+/// The place of a message in its conversation: 1, 2, 3 … without a gap, in commit order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seq(u64);
+
+impl Seq {
+    /// The first message's place.
+    pub const FIRST: Self = Self(1);
+
+    /// Twelve digits, as many as the sort key holds.
+    pub const MAX: u64 = 999_999_999_999;
+
+    /// The place as a number; 0 stands before the first message.
+    #[must_use]
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The place as a number.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The next place.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Seq {
+    type Err = &'static str;
+
+    /// Reads `0`, `1`, … up to twelve digits; no sign, no leading zero.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+        match text.parse() {
+            Ok(number) if plain && number <= Self::MAX => Ok(Self(number)),
+            _ => Err("must be a whole number from 0 to 999999999999"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_in_either_case_and_shown_in_lower_case() {
+        let id: ProfileId = "01890A5D-AC96-774B-BCCE-B302099A8057".parse().expect("RFC 9562 reads both cases");
+        assert_eq!(id.to_string(), "01890a5d-ac96-774b-bcce-b302099a8057");
+    }
+
+    #[test]
+    fn other_spellings_of_a_uuid_are_no_ids() {
+        for text in [
+            "",
+            "x",
+            "01890a5dac96774bbcceb302099a8057",
+            "{01890a5d-ac96-774b-bcce-b302099a8057}",
+            "urn:uuid:01890a5d-ac96-774b-bcce-b302099a8057",
+            "01890a5d-ac96-774b-bcce-b302099a805é",
+        ] {
+            assert!(text.parse::<ProfileId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn later_ids_sort_after_earlier_ones() {
+        let ids: Vec<String> = (0..1000).map(|_| ConversationId::generate().to_string()).collect();
+        assert!(ids.is_sorted());
+    }
+
+    #[test]
+    fn a_place_is_a_plain_whole_number() {
+        assert_eq!("999999999999".parse(), Ok(Seq::new(Seq::MAX)));
+        for text in ["", "-1", "+1", "01", "1.0", "1e3", "1000000000000", " 1", "١"] {
+            assert!(text.parse::<Seq>().is_err(), "{text}");
+        }
+    }
+}

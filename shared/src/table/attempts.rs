@@ -1,0 +1,245 @@
+//! The one loop that tries again, for everything that talks to the table: when, how often, and until when.
+//!
+//! What matters is whether an attempt was answered. One that was not may have been carried out, and only the very same request
+//! may follow it; see [`Effect`].
+
+use std::future::Future;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsError, TransactWriteItemsOutput};
+use aws_sdk_dynamodb::types::{CancellationReason, ReturnConsumedCapacity, TransactWriteItem};
+use tokio::time::{Instant, sleep, timeout_at};
+use uuid::Uuid;
+
+use super::{Item, Table};
+use crate::error::Cause;
+use crate::{Error, Result};
+
+/// How many attempts at most; the deadline may come before.
+const ATTEMPTS: u32 = 12;
+/// The longest first pause, doubled with every further attempt.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// No pause is longer.
+const LONGEST_PAUSE: Duration = Duration::from_millis(80);
+
+/// What a request does when it is carried out, and so what it means that nobody knows whether it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Nothing: an unanswered read wrote nothing.
+    Read,
+    /// One item, to the same values each time: safe to send again, but an unanswered one may have been carried out, and a later
+    /// refusal says nothing about that.
+    Write,
+    /// A transaction with a client token: DynamoDB answers for all attempts that carry the same token.
+    Transaction,
+}
+
+/// Why an attempt did not succeed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// No other attempt would.
+    Final(Error),
+    /// It was answered and wrote nothing; another may succeed.
+    Refused(Cause),
+    /// It was not answered, or not with an outcome.
+    Unclear(Cause),
+}
+
+/// The attempts at one request.
+#[derive(Debug)]
+pub(super) struct Attempts<'t> {
+    table: &'t Table,
+    effect: Effect,
+    made: u32,
+    unclear: bool,
+}
+
+impl Table {
+    pub(super) fn attempts(&self, effect: Effect) -> Attempts<'_> {
+        Attempts { table: self, effect, made: 0, unclear: false }
+    }
+
+    /// Sends a read until it is answered.
+    pub(super) async fn send_read<T, E, F>(&self, send: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let mut attempts = self.attempts(Effect::Read);
+        loop {
+            match attempts.run(send()).await {
+                Ok(output) => return Ok(output),
+                Err(error) => attempts.after(classify(error)).await?,
+            }
+        }
+    }
+
+    /// Sends a write of one item until it is answered: with its output, or with the reason that `refused` finds in the error,
+    /// which is a failed condition. The flag tells whether an earlier attempt may have been carried out.
+    pub(super) async fn send_write<T, R, E, F>(
+        &self,
+        send: impl Fn() -> F,
+        refused: impl Fn(&E) -> Option<R>,
+    ) -> Result<Result<T, (R, bool)>>
+    where
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let mut attempts = self.attempts(Effect::Write);
+        loop {
+            match attempts.run(send()).await {
+                Ok(output) => return Ok(Ok(output)),
+                Err(error) => match error.as_service_error().and_then(&refused) {
+                    Some(reason) => return Ok(Err((reason, attempts.unclear))),
+                    None => attempts.after(classify(error)).await?,
+                },
+            }
+        }
+    }
+}
+
+impl Attempts<'_> {
+    /// Makes one attempt, for as long as the deadline allows.
+    pub(super) async fn run<T, E>(
+        &mut self,
+        attempt: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, SdkError<E, HttpResponse>> {
+        self.made += 1;
+        self.table.count(|usage| {
+            usage.requests += 1;
+            usage.transactions += u32::from(self.effect == Effect::Transaction);
+        });
+        match timeout_at(self.table.deadline, attempt).await {
+            Ok(result) => result,
+            Err(elapsed) => Err(SdkError::timeout_error(elapsed)),
+        }
+    }
+
+    /// Waits before the next attempt; or fails when there is none, with what is then known.
+    ///
+    /// The pause is drawn evenly from nothing to its bound ("full jitter"), so that those who collided do not meet again.
+    pub(super) async fn after(&mut self, failure: Failure) -> Result<()> {
+        let cause = match (failure, self.effect) {
+            (Failure::Final(error), _) => return Err(error),
+            (Failure::Unclear(cause), Effect::Write | Effect::Transaction) => {
+                self.unclear = true;
+                cause
+            }
+            (Failure::Refused(cause), Effect::Transaction) => {
+                self.unclear = false;
+                cause
+            }
+            (Failure::Refused(cause) | Failure::Unclear(cause), _) => cause,
+        };
+        let bound = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(self.made - 1));
+        let pause = bound.mul_f64(fastrand::f64());
+        if self.made >= ATTEMPTS || Instant::now() + pause >= self.table.deadline {
+            return Err(if self.unclear { Error::Unknown(cause) } else { Error::Unavailable(cause) });
+        }
+        sleep(pause).await;
+        Ok(())
+    }
+
+    /// Sends a transaction until DynamoDB has decided it; the same token stands for all attempts.
+    pub(super) async fn transact(&mut self, items: Vec<TransactWriteItem>) -> Result<Decision> {
+        let table = self.table;
+        let request = table
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items))
+            .client_request_token(Uuid::new_v4().to_string())
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        loop {
+            let error = match self.run(request.clone().send()).await {
+                Ok(output) => {
+                    table.count_written(TransactWriteItemsOutput::consumed_capacity(&output));
+                    return Ok(Decision::Committed);
+                }
+                Err(error) => error,
+            };
+            match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                    self.unclear = false;
+                    return Ok(Decision::Cancelled(Reasons(cancelled.cancellation_reasons().to_vec())));
+                }
+                _ => self.after(classify(error)).await?,
+            }
+        }
+    }
+}
+
+/// What DynamoDB decided about a transaction.
+pub(super) enum Decision {
+    Committed,
+    Cancelled(Reasons),
+}
+
+/// Why a transaction was cancelled: one reason for each of its items, in their order.
+#[derive(Debug)]
+pub(super) struct Reasons(Vec<CancellationReason>);
+
+impl Reasons {
+    /// Whether the condition on this item failed; if so, with the item as it is, if it is.
+    pub(super) fn failed_condition(&self, index: usize) -> Option<Option<&Item>> {
+        let reason = self.0.get(index)?;
+        (reason.code() == Some("ConditionalCheckFailed")).then(|| reason.item())
+    }
+
+    /// Whether another transaction or write held one of the items.
+    pub(super) fn has_conflict(&self) -> bool {
+        self.0.iter().any(|reason| reason.code() == Some("TransactionConflict"))
+    }
+
+    /// What this means for the next attempt: none when a reason is neither a lost race nor passing.
+    pub(super) fn into_failure(self) -> Failure {
+        let codes: Vec<&str> = self.0.iter().map(|reason| reason.code().unwrap_or("None")).collect();
+        let passing = ["None", "ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+        let cause = format!("transaction cancelled: {}", codes.join(", "));
+        if codes.iter().all(|code| passing.contains(code)) {
+            Failure::Refused(cause.into())
+        } else {
+            Failure::Final(Error::internal(cause))
+        }
+    }
+}
+
+/// What an error of the SDK says about the next attempt.
+pub(super) fn classify<E>(error: SdkError<E, HttpResponse>) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    match &error {
+        SdkError::ConstructionFailure(_) => Failure::Final(Error::internal(error)),
+        SdkError::ServiceError(answer) if answer.raw().status().is_server_error() => Failure::Unclear(error.into()),
+        SdkError::ServiceError(answer) => match answer.err().code() {
+            Some("TransactionInProgressException") => Failure::Unclear(error.into()),
+            Some(
+                "TransactionConflictException"
+                | "ProvisionedThroughputExceededException"
+                | "ThrottlingException"
+                | "RequestLimitExceeded",
+            ) => Failure::Refused(error.into()),
+            Some("ValidationException" | "IdempotentParameterMismatchException" | "SerializationException") => {
+                Failure::Final(Error::internal(error))
+            }
+            // A table that is missing, credentials that are refused: nothing was written, and it will not pass in milliseconds.
+            _ => Failure::Final(Error::Unavailable(error.into())),
+        },
+        SdkError::DispatchFailure(failure) if never_connected(failure.as_connector_error()) => Failure::Refused(error.into()),
+        _ => Failure::Unclear(error.into()),
+    }
+}
+
+/// Whether the connection was never made, so that nothing can have been sent.
+fn never_connected(error: Option<&(impl std::error::Error + 'static)>) -> bool {
+    let mut source = error.map(|error| error as &(dyn std::error::Error + 'static));
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return error.is_connect();
+        }
+        source = error.source();
+    }
+    false
+}

@@ -1,0 +1,455 @@
+//! Messages in the table: posting, which is one transaction, and pages without holes.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
+use serde::{Deserialize, Serialize};
+
+use super::attempts::{Decision, Effect, Failure, Reasons};
+use super::conversations::{self, ConversationItem};
+use super::idempotency::KeyItem;
+use super::keys::{CONVERSATIONS, Key, conversation_pk, message_sk, seq_of};
+use super::profiles::ProfileItem;
+use super::{Created, Idempotency, Table, owned, read};
+use crate::message::{congratulation, congratulation_metadata, is_rewarded};
+use crate::{
+    Caller, ConversationId, Error, Kind, Limit, Message, MessagePatch, Metadata, NewMessage, Page, PostedMessage, Profile, ProfileId,
+    Result, Seq, Time,
+};
+
+/// The item of a message.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct MessageItem {
+    #[serde(flatten)]
+    key: Key,
+    #[serde(rename = "type")]
+    kind: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) author_id: Option<ProfileId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    text: String,
+    /// As JSON text: DynamoDB's own types refuse empty keys, deep nesting and long numbers.
+    metadata: String,
+    points: u64,
+    created_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<Time>,
+}
+
+impl MessageItem {
+    pub(super) fn seq(&self) -> Seq {
+        seq_of(&self.key.sk).unwrap_or(Seq::new(0))
+    }
+
+    pub(super) fn into_message(self, conversation_id: ConversationId, authors: &HashMap<ProfileId, Profile>) -> Result<Message> {
+        Ok(Message {
+            conversation_id,
+            seq: self.seq(),
+            kind: self.kind,
+            author_id: self.author_id,
+            author: self.author_id.and_then(|id| authors.get(&id).cloned()),
+            text: self.text,
+            metadata: Metadata::from_json(self.metadata).map_err(Error::internal)?,
+            points: self.points,
+            created_at: self.created_at,
+            edited_at: self.edited_at,
+            deleted_at: self.deleted_at,
+        })
+    }
+}
+
+/// Where a page of messages starts, and which way it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// From the newest message back.
+    Newest,
+    /// From this place back, itself excluded.
+    Before(Seq),
+    /// From this place on, itself excluded: for clients that poll.
+    After(Seq),
+}
+
+const NOT_FOUND: Error = Error::NotFound("message");
+
+// Posting.
+
+/// What a post is decided on: the conversation and the author as they are.
+struct Standing {
+    conversation: ConversationItem,
+    author: ProfileItem,
+}
+
+impl Standing {
+    fn check(conversation: Option<ConversationItem>, author: Option<ProfileItem>, caller: &Caller) -> Result<Self> {
+        let conversation = conversation.and_then(ConversationItem::live).ok_or(conversations::NOT_FOUND)?;
+        let author = author.ok_or_else(|| Error::invalid("author_id", "there is no such profile"))?;
+        caller.check(&author.owner)?;
+        Ok(Self { conversation, author })
+    }
+
+    /// The message and the congratulation that this standing brings about.
+    fn draft(&self, conversation_id: ConversationId, input: &NewMessage) -> (MessageItem, Option<MessageItem>) {
+        let points = self.author.points + 1;
+        let message = MessageItem {
+            key: Key::message(conversation_id, self.conversation.last_seq.next()),
+            kind: Kind::Text,
+            author_id: Some(self.author.id),
+            owner: Some(self.author.owner.clone()),
+            text: input.text.clone().into(),
+            metadata: input.metadata.as_json().to_owned(),
+            points,
+            created_at: Time::now(),
+            edited_at: None,
+            deleted_at: None,
+        };
+        let reward = is_rewarded(points).then(|| MessageItem {
+            key: Key::message(conversation_id, message.seq().next()),
+            kind: Kind::Action,
+            author_id: None,
+            owner: None,
+            text: congratulation(&self.author.first_name, points),
+            metadata: congratulation_metadata(self.author.id, points).as_json().to_owned(),
+            ..message.clone()
+        });
+        (message, reward)
+    }
+}
+
+impl Table {
+    /// Posts a message: one read of all that decides it, one transaction that writes all of it. `input` may be an error: the
+    /// idempotency key is judged before it.
+    pub async fn create_message(
+        &self,
+        caller: &Caller,
+        conversation_id: ConversationId,
+        input: Result<NewMessage>,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Created<PostedMessage>> {
+        let input = match input {
+            Ok(input) => input,
+            Err(error) => match self.find_key(caller, idempotency).await? {
+                Some(seq) => return self.replay_message(conversation_id, seq).await,
+                None => return Err(error),
+            },
+        };
+        let mut attempts = self.attempts(Effect::Transaction);
+        let mut known: Option<Standing> = None;
+        loop {
+            let standing = match known.take() {
+                Some(standing) => standing,
+                None => match self.read_standing(caller, conversation_id, input.author_id, idempotency).await? {
+                    Ok(standing) => standing,
+                    Err(seq) => return self.replay_message(conversation_id, seq).await,
+                },
+            };
+            let (message, reward) = standing.draft(conversation_id, &input);
+            let mut writes = self.post_writes(conversation_id, &standing, &message, reward.as_ref())?;
+            if let Some(idempotency) = idempotency {
+                writes.push(KeyItem::put(self, caller, idempotency, message.seq())?);
+            }
+            let key_index = writes.len() - 1;
+            let reasons = match attempts.transact(writes).await? {
+                Decision::Committed => return posted(conversation_id, standing, message, reward),
+                Decision::Cancelled(reasons) => reasons,
+            };
+            if let (Some(idempotency), Some(Some(item))) = (idempotency, reasons.failed_condition(key_index))
+                && let Some(seq) = read::<KeyItem<Seq>>(item.clone())?.judge(idempotency)?
+            {
+                return self.replay_message(conversation_id, seq).await;
+            }
+            known = lost_race(standing, &reasons, caller)?;
+            attempts.after(reasons.into_failure()).await?;
+        }
+    }
+
+    /// Reads all that decides a post; or finds that its idempotency key stands for an earlier one.
+    async fn read_standing(
+        &self,
+        caller: &Caller,
+        conversation_id: ConversationId,
+        author_id: ProfileId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Result<Standing, Seq>> {
+        let (conversation, author) = (Key::conversation(conversation_id), Key::profile(author_id));
+        let key = idempotency.map(|idempotency| (idempotency, idempotency.item_key(caller)));
+        let wanted = [conversation.clone(), author.clone()].into_iter().chain(key.iter().map(|(_, key)| key.clone()));
+        let mut found = self.get(wanted).await?;
+        if let Some((idempotency, key)) = key
+            && let Some(item) = found.take::<KeyItem<Seq>>(&key)?
+            && let Some(seq) = item.judge(idempotency)?
+        {
+            return Ok(Err(seq));
+        }
+        Standing::check(found.take(&conversation)?, found.take(&author)?, caller).map(Ok)
+    }
+
+    /// The writes of a post: the conversation and the profile, as they were read and not otherwise; then what is new.
+    fn post_writes(
+        &self,
+        conversation_id: ConversationId,
+        standing: &Standing,
+        message: &MessageItem,
+        reward: Option<&MessageItem>,
+    ) -> Result<Vec<TransactWriteItem>> {
+        let number = |number: u64| AttributeValue::N(number.to_string());
+        let last_seq = reward.unwrap_or(message).seq();
+        let conversation = Update::builder()
+            .table_name(&*self.name)
+            .set_key(Some(Key::conversation(conversation_id).into_attributes()))
+            .update_expression("SET last_seq = :new")
+            .condition_expression("last_seq = :old AND listing = :live")
+            .expression_attribute_values(":new", number(last_seq.get()))
+            .expression_attribute_values(":old", number(standing.conversation.last_seq.get()))
+            .expression_attribute_values(":live", AttributeValue::S(CONVERSATIONS.into()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(Error::internal)?;
+        let author = Update::builder()
+            .table_name(&*self.name)
+            .set_key(Some(Key::profile(standing.author.id).into_attributes()))
+            .update_expression("SET points = :new")
+            .condition_expression("points = :old")
+            .expression_attribute_values(":new", number(message.points))
+            .expression_attribute_values(":old", number(standing.author.points))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .map_err(Error::internal)?;
+        let mut writes = vec![
+            TransactWriteItem::builder().update(conversation).build(),
+            TransactWriteItem::builder().update(author).build(),
+        ];
+        for item in std::iter::once(message).chain(reward) {
+            let item = serde_dynamo::to_item(item).map_err(Error::internal)?;
+            let put = Put::builder().table_name(&*self.name).set_item(Some(item)).build().map_err(Error::internal)?;
+            writes.push(TransactWriteItem::builder().put(put).build());
+        }
+        Ok(writes)
+    }
+
+    /// What a repeated post answers: the message, and the congratulation that came with it, as they are now.
+    async fn replay_message(&self, conversation_id: ConversationId, seq: Seq) -> Result<Created<PostedMessage>> {
+        let keys = [Key::conversation(conversation_id), Key::message(conversation_id, seq), Key::message(conversation_id, seq.next())];
+        let mut found = self.get(keys.clone()).await?;
+        let live = found.take::<ConversationItem>(&keys[0])?.and_then(ConversationItem::live);
+        let (Some(_), Some(message)) = (live, found.take::<MessageItem>(&keys[1])?) else { return Err(Error::Gone) };
+        let reward = if is_rewarded(message.points) { found.take::<MessageItem>(&keys[2])? } else { None };
+        let authors = self.profiles(message.author_id).await?;
+        let reward = reward.map(|item| item.into_message(conversation_id, &authors)).transpose()?;
+        let message = message.into_message(conversation_id, &authors)?;
+        Ok(Created { resource: PostedMessage { message, reward }, replayed: true })
+    }
+}
+
+/// The answer to a post that was committed.
+fn posted(
+    conversation_id: ConversationId,
+    standing: Standing,
+    message: MessageItem,
+    reward: Option<MessageItem>,
+) -> Result<Created<PostedMessage>> {
+    let mut author = standing.author;
+    author.points = message.points;
+    let authors = HashMap::from([(author.id, Profile::from(author))]);
+    let message = message.into_message(conversation_id, &authors)?;
+    let reward = reward.map(|item| item.into_message(conversation_id, &authors)).transpose()?;
+    Ok(Created { resource: PostedMessage { message, reward }, replayed: false })
+}
+
+/// What the next attempt is decided on after a lost race: the values that came back with the failed conditions. `None` when
+/// there was a conflict, which brings none, so that everything has to be read again.
+fn lost_race(standing: Standing, reasons: &Reasons, caller: &Caller) -> Result<Option<Standing>> {
+    let conversation = reasons.failed_condition(0);
+    let author = reasons.failed_condition(1);
+    if reasons.has_conflict() || (conversation.is_none() && author.is_none()) {
+        return Ok(None);
+    }
+    let conversation = match conversation {
+        Some(item) => item.cloned().map(read).transpose()?,
+        None => Some(standing.conversation),
+    };
+    let author = match author {
+        Some(item) => item.cloned().map(read).transpose()?,
+        None => Some(standing.author),
+    };
+    Standing::check(conversation, author, caller).map(Some)
+}
+
+// Reading, editing, deleting.
+
+impl Table {
+    /// A page of messages, strongly consistent.
+    pub async fn list_messages(&self, conversation_id: ConversationId, cursor: Cursor, limit: Limit) -> Result<Page<Message>> {
+        let (_, items, next) = self.message_items(conversation_id, cursor, limit).await?;
+        let authors = self.profiles(items.iter().filter_map(|item| item.author_id)).await?;
+        let results = items.into_iter().map(|item| item.into_message(conversation_id, &authors)).collect::<Result<_>>()?;
+        Ok(Page { results, next })
+    }
+
+    /// The conversation, a page of its messages, and the path of the following page.
+    ///
+    /// Even a strongly consistent Query can see one item of a transaction and not yet another. A page shows nothing that stands
+    /// beyond such a hole: on the way back it is read again; on the way on it ends there, and the rest comes with the next poll.
+    pub(super) async fn message_items(
+        &self,
+        id: ConversationId,
+        cursor: Cursor,
+        limit: Limit,
+    ) -> Result<(ConversationItem, Vec<MessageItem>, Option<String>)> {
+        let (conversation, items) = tokio::join!(self.conversation_item(id), self.query_messages(id, cursor, limit));
+        let conversation = conversation?.ok_or(conversations::NOT_FOUND)?;
+        let (mut items, last_seq) = (items?, conversation.last_seq);
+        let next = match cursor {
+            Cursor::After(after) => {
+                let unbroken = items.iter().zip(after.get() + 1..).take_while(|(item, seq)| item.seq().get() == *seq).count();
+                items.truncate(unbroken);
+                let last = items.last().filter(|last| items.len() == limit.get() && last.seq() < last_seq);
+                last.map(|last| format!("after={}", last.seq()))
+            }
+            Cursor::Newest | Cursor::Before(_) => {
+                let mut attempts = self.attempts(Effect::Read);
+                while !is_whole(&items, cursor, limit, last_seq) {
+                    attempts.after(Failure::Refused("a page of messages with a hole".into())).await?;
+                    items = self.query_messages(id, cursor, limit).await?;
+                }
+                items.last().filter(|last| last.seq() > Seq::FIRST).map(|last| format!("before={}", last.seq()))
+            }
+        };
+        Ok((conversation, items, next.map(|from| format!("/conversations/{id}/messages?limit={limit}&{from}"))))
+    }
+
+    /// The message items of a page, as the table shows them.
+    async fn query_messages(&self, id: ConversationId, cursor: Cursor, limit: Limit) -> Result<Vec<MessageItem>> {
+        let (first, last) = match cursor {
+            Cursor::Newest => (1, Seq::MAX),
+            Cursor::Before(before) => (1, before.get().saturating_sub(1)),
+            Cursor::After(after) => (after.get() + 1, Seq::MAX),
+        };
+        let mut items = Vec::new();
+        if first > last {
+            return Ok(items);
+        }
+        let mut request = self
+            .client
+            .query()
+            .table_name(&*self.name)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":pk", AttributeValue::S(conversation_pk(id)))
+            .expression_attribute_values(":first", AttributeValue::S(message_sk(Seq::new(first))))
+            .expression_attribute_values(":last", AttributeValue::S(message_sk(Seq::new(last))))
+            .scan_index_forward(matches!(cursor, Cursor::After(_)))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        loop {
+            // A Query ends at 1 MB, which may be less than the page.
+            request = request.limit(i32::try_from(limit.get() - items.len()).unwrap_or(i32::MAX));
+            let output = self.send_read(|| request.clone().send()).await?;
+            self.count_read(output.consumed_capacity());
+            for item in output.items.unwrap_or_default() {
+                items.push(read::<MessageItem>(item)?);
+            }
+            match output.last_evaluated_key {
+                Some(key) if items.len() < limit.get() => request = request.set_exclusive_start_key(Some(key)),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    /// A message, strongly consistent.
+    pub async fn get_message(&self, conversation_id: ConversationId, seq: Seq) -> Result<Message> {
+        let item = self.message_item(conversation_id, seq).await?;
+        let authors = self.profiles(item.author_id).await?;
+        item.into_message(conversation_id, &authors)
+    }
+
+    /// The item of a message, unless its conversation is deleted.
+    async fn message_item(&self, conversation_id: ConversationId, seq: Seq) -> Result<MessageItem> {
+        let keys = [Key::conversation(conversation_id), Key::message(conversation_id, seq)];
+        let mut found = self.get(keys.clone()).await?;
+        found.take::<ConversationItem>(&keys[0])?.and_then(ConversationItem::live).ok_or(conversations::NOT_FOUND)?;
+        found.take(&keys[1])?.ok_or(NOT_FOUND)
+    }
+
+    /// Changes what the patch names, if the caller may: the text or metadata of a message that someone posted and nobody deleted.
+    pub async fn update_message(
+        &self,
+        caller: &Caller,
+        conversation_id: ConversationId,
+        seq: Seq,
+        patch: MessagePatch,
+    ) -> Result<Message> {
+        let item = self.message_item(conversation_id, seq).await?;
+        editable(&item, caller)?;
+        let mut sets: Vec<(&str, String)> = Vec::new();
+        sets.extend(patch.text.map(|text| ("text", text.into())));
+        sets.extend(patch.metadata.map(|metadata| ("metadata", metadata.as_json().to_owned())));
+        let item = if sets.is_empty() {
+            item
+        } else {
+            sets.push(("edited_at", Time::now().to_string()));
+            let condition = "attribute_exists(pk) AND attribute_not_exists(deleted_at)";
+            let request = self.update(Key::message(conversation_id, seq), condition, sets);
+            match self.send_update(owned(request, caller)).await? {
+                Ok(item) => read(item)?,
+                Err(Some(item)) => return editable(&read(item)?, caller).and(Err(Error::internal("an edit was refused without a reason"))),
+                Err(None) => return Err(NOT_FOUND),
+            }
+        };
+        let authors = self.profiles(item.author_id).await?;
+        item.into_message(conversation_id, &authors)
+    }
+
+    /// Empties a message that someone posted, if the caller may. It keeps its place, and its author the point.
+    pub async fn delete_message(&self, caller: &Caller, conversation_id: ConversationId, seq: Seq) -> Result<()> {
+        let item = self.message_item(conversation_id, seq).await?;
+        changeable(&item, caller)?;
+        if item.deleted_at.is_some() {
+            return Ok(());
+        }
+        let sets = vec![
+            ("text", String::new()),
+            ("metadata", Metadata::default().as_json().to_owned()),
+            ("deleted_at", Time::now().to_string()),
+        ];
+        let condition = "attribute_exists(pk) AND attribute_not_exists(deleted_at)";
+        let request = self.update(Key::message(conversation_id, seq), condition, sets);
+        match self.send_update(owned(request, caller)).await? {
+            Ok(_) => Ok(()),
+            Err(Some(item)) => changeable(&read(item)?, caller),
+            Err(None) => Err(NOT_FOUND),
+        }
+    }
+}
+
+/// Refuses to change a congratulation, or what belongs to someone else.
+fn changeable(item: &MessageItem, caller: &Caller) -> Result<()> {
+    match (item.kind, &item.owner) {
+        (Kind::Text, Some(owner)) => caller.check(owner),
+        _ => Err(Error::Conflict("A congratulation cannot be edited or deleted.")),
+    }
+}
+
+/// Refuses to edit what may not be changed, or is deleted.
+fn editable(item: &MessageItem, caller: &Caller) -> Result<()> {
+    changeable(item, caller)?;
+    if item.deleted_at.is_some() {
+        return Err(Error::Conflict("A deleted message cannot be edited."));
+    }
+    Ok(())
+}
+
+/// Whether a page on the way back has no hole: it starts no lower than it must, goes down by one, and ends at its limit or at
+/// the first message.
+fn is_whole(items: &[MessageItem], cursor: Cursor, limit: Limit, last_seq: Seq) -> bool {
+    let highest = match cursor {
+        Cursor::Before(before) => last_seq.get().min(before.get().saturating_sub(1)),
+        Cursor::Newest | Cursor::After(_) => last_seq.get(),
+    };
+    let (Some(first), Some(last)) = (items.first(), items.last()) else { return highest == 0 };
+    let by_one = items.windows(2).all(|pair| pair[0].seq() == pair[1].seq().next());
+    first.seq().get() >= highest && by_one && (items.len() == limit.get() || last.seq() == Seq::FIRST)
+}

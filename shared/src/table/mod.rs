@@ -1,0 +1,139 @@
+//! The table: one DynamoDB table for everything, and the only place that knows of it.
+//!
+//! `impl Table` is spread over one file per resource. Every request goes through [`attempts`], the one loop that tries again.
+
+mod attempts;
+mod conversations;
+pub mod create;
+mod idempotency;
+mod keys;
+mod messages;
+mod profiles;
+mod requests;
+
+use std::collections::HashMap;
+use std::env;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config, Credentials, Region, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use tokio::time::Instant;
+
+pub use idempotency::{Created, Idempotency};
+pub use messages::Cursor;
+
+use crate::{Error, Result};
+use requests::{owned, read};
+
+/// An item as DynamoDB knows it.
+type Item = HashMap<String, AttributeValue>;
+
+/// A handle to the table, cheap to clone. One made by [`Table::until`] belongs to one request: it knows when that request must
+/// be answered, and counts what it uses.
+#[derive(Clone, Debug)]
+pub struct Table {
+    client: Client,
+    name: Arc<str>,
+    deadline: Instant,
+    usage: Arc<Mutex<Usage>>,
+}
+
+/// What one request has used of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Requests sent to DynamoDB, repeated ones included.
+    pub requests: u32,
+    /// Transactions among them.
+    pub transactions: u32,
+    /// Read capacity units, as DynamoDB reports them.
+    pub read_units: f64,
+    /// Write capacity units, as DynamoDB reports them.
+    pub write_units: f64,
+}
+
+impl Table {
+    /// The table named by `TABLE_NAME` in `AWS_REGION`, with the credentials that Lambda puts into the environment, or at
+    /// `AWS_ENDPOINT_URL_DYNAMODB` where that is set. Only the environment is read: no file, no metadata service.
+    pub fn from_env() -> Result<Self> {
+        let name = env::var("TABLE_NAME").map_err(|_| Error::internal("TABLE_NAME is not set"))?;
+        let region = env::var("AWS_REGION").map_err(|_| Error::internal("AWS_REGION is not set"))?;
+        let mut config = config_over_tls()
+            .region(Region::new(region))
+            .credentials_provider(EnvironmentVariableCredentialsProvider::new());
+        config.set_endpoint_url(env::var("AWS_ENDPOINT_URL_DYNAMODB").ok().filter(|url| !url.is_empty()));
+        Ok(Self::new(config.build(), &name))
+    }
+
+    /// A table on an engine that does not check who asks, such as the embedded one or DynamoDB Local.
+    #[must_use]
+    pub fn at(endpoint: &str, name: &str) -> Self {
+        let config = config_over_tls()
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(Credentials::new("local", "local", None, None, "local"))
+            .endpoint_url(endpoint);
+        Self::new(config.build(), name)
+    }
+
+    /// A table reached in whatever way `config` says; see [`config`].
+    #[must_use]
+    pub fn new(config: Config, name: &str) -> Self {
+        Self {
+            client: Client::from_conf(config),
+            name: name.into(),
+            deadline: Instant::now() + Duration::from_secs(8),
+            usage: Arc::default(),
+        }
+    }
+
+    /// A handle for one request, which has to be answered by `deadline`.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self { deadline, usage: Arc::default(), ..self.clone() }
+    }
+
+    /// What this handle and its clones have used so far.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, add: impl FnOnce(&mut Usage)) {
+        add(&mut self.usage.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn count_read<'c>(&self, consumed: impl IntoIterator<Item = &'c ConsumedCapacity>) {
+        let units: f64 = consumed.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
+        self.count(|usage| usage.read_units += units);
+    }
+
+    fn count_written<'c>(&self, consumed: impl IntoIterator<Item = &'c ConsumedCapacity>) {
+        let units: f64 = consumed.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
+        self.count(|usage| usage.write_units += units);
+    }
+}
+
+/// What every client of the table has in common: the SDK does not try again by itself (see [`attempts`]), and an attempt
+/// without an answer is given up while there is time for another.
+pub fn config() -> Builder {
+    Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(1))
+                .operation_attempt_timeout(Duration::from_secs(2))
+                .build(),
+        )
+}
+
+fn config_over_tls() -> Builder {
+    let client = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
+    config().http_client(client.build_https())
+}

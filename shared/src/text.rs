@@ -1,0 +1,54 @@
+//! What the texts of all resources have in common: how they are counted and what they may not hold.
+
+/// The largest body of a request, in bytes after decoding.
+pub const MAX_BODY: usize = 96 * 1024;
+
+/// Checks that `text` has `min` to `max` characters (Unicode code points).
+pub fn check_length(text: &str, min: usize, max: usize) -> Result<(), String> {
+    let length = text.chars().count();
+    if (min..=max).contains(&length) {
+        Ok(())
+    } else {
+        Err(format!("must have {min} to {max} characters, has {length}"))
+    }
+}
+
+/// Checks that not all of `text` is white space.
+pub fn check_not_blank(text: &str) -> Result<(), String> {
+    if text.chars().all(char::is_whitespace) { Err("must not be blank".into()) } else { Ok(()) }
+}
+
+/// Checks that `text` has no control characters but line feed and tab.
+pub fn check_printable(text: &str) -> Result<(), String> {
+    if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+        Err("must not have control characters other than line feed and tab".into())
+    } else {
+        Ok(())
+    }
+}
+
+/// Makes a text type whose one constructor, `TryFrom<String>`, is `$check`; serde goes through it too.
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                let check: fn(String) -> Result<String, String> = $check;
+                check(text).map(Self)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> Self {
+                text.0
+            }
+        }
+    };
+}
+pub(crate) use text;
