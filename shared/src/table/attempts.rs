@@ -17,12 +17,12 @@ use super::{Item, Table};
 use crate::error::Cause;
 use crate::{Error, Result};
 
-/// How many attempts at most; the deadline may come before.
-const ATTEMPTS: u32 = 12;
 /// The longest first pause, doubled with every further attempt.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// No pause is longer.
-const LONGEST_PAUSE: Duration = Duration::from_millis(80);
+const FIRST_PAUSE: Duration = Duration::from_millis(40);
+/// No pause is longer than the time left divided by this: those who have waited long pause shorter, so nobody starves.
+const SHARE_OF_TIME_LEFT: u32 = 12;
+/// With less time left there is no further attempt: it might be cut off unanswered, and its outcome stay unknown.
+const SHORTEST_ATTEMPT: Duration = Duration::from_millis(400);
 
 /// What a request does when it is carried out, and so what it means that nobody knows whether it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,12 +133,12 @@ impl Attempts<'_> {
             }
             (Failure::Refused(cause) | Failure::Unclear(cause), _) => cause,
         };
-        let bound = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.saturating_pow(self.made - 1));
-        let pause = bound.mul_f64(fastrand::f64());
-        if self.made >= ATTEMPTS || Instant::now() + pause >= self.table.deadline {
+        let left = self.table.deadline.saturating_duration_since(Instant::now());
+        if left < SHORTEST_ATTEMPT {
             return Err(if self.unclear { Error::Unknown(cause) } else { Error::Unavailable(cause) });
         }
-        sleep(pause).await;
+        let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.made.saturating_sub(1)));
+        sleep(doubled.min(left / SHARE_OF_TIME_LEFT).mul_f64(fastrand::f64())).await;
         Ok(())
     }
 
@@ -187,9 +187,9 @@ impl Reasons {
         (reason.code() == Some("ConditionalCheckFailed")).then(|| reason.item())
     }
 
-    /// Whether another transaction or write held one of the items.
-    pub(super) fn has_conflict(&self) -> bool {
-        self.0.iter().any(|reason| reason.code() == Some("TransactionConflict"))
+    /// Whether nothing but conditions failed: nobody held the items, and their values came back.
+    pub(super) fn only_conditions(&self) -> bool {
+        self.0.iter().all(|reason| matches!(reason.code(), None | Some("None" | "ConditionalCheckFailed")))
     }
 
     /// What this means for the next attempt: none when a reason is neither a lost race nor passing.

@@ -2,8 +2,10 @@
 //!
 //! The key is written in the same transaction as what it stands for, so neither is ever there without the other.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -53,33 +55,33 @@ pub struct Created<T> {
 
 /// The item of a key. `resource` says where the resource is: its id, or its place in the conversation of the path.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct KeyItem<R> {
+pub(super) struct KeyItem {
     #[serde(flatten)]
     key: Key,
     fingerprint: String,
-    resource: R,
+    resource: String,
     expires_at: i64,
 }
 
-impl<R: Serialize + DeserializeOwned> KeyItem<R> {
+impl KeyItem {
     /// What the key stands for: nothing once it has expired, whether or not TTL has removed it yet.
-    pub(super) fn judge(self, idempotency: &Idempotency) -> Result<Option<R>> {
+    pub(super) fn judge<R: FromStr>(&self, idempotency: &Idempotency) -> Result<Option<R>> {
         if self.expires_at <= Time::now().as_second() {
             Ok(None)
         } else if self.fingerprint == idempotency.fingerprint {
-            Ok(Some(self.resource))
+            self.resource.parse().map(Some).map_err(|_| Error::internal("an idempotency key that names no resource"))
         } else {
             Err(Error::KeyReused)
         }
     }
 
     /// The write of a new key, which fails while the key stands.
-    pub(super) fn put(table: &Table, caller: &Caller, idempotency: &Idempotency, resource: R) -> Result<TransactWriteItem> {
+    pub(super) fn put(table: &Table, caller: &Caller, idempotency: &Idempotency, resource: impl Display) -> Result<TransactWriteItem> {
         let now = Time::now().as_second();
         let item = Self {
             key: idempotency.item_key(caller),
             fingerprint: idempotency.fingerprint.clone(),
-            resource,
+            resource: resource.to_string(),
             expires_at: now + LIFETIME,
         };
         let put = Put::builder()
@@ -96,14 +98,14 @@ impl<R: Serialize + DeserializeOwned> KeyItem<R> {
 
 impl Table {
     /// What this key stands for, if anything.
-    pub(super) async fn find_key<R: Serialize + DeserializeOwned>(
+    pub(super) async fn find_key<R: FromStr>(
         &self,
         caller: &Caller,
         idempotency: Option<&Idempotency>,
     ) -> Result<Option<R>> {
         let Some(idempotency) = idempotency else { return Ok(None) };
         let key = idempotency.item_key(caller);
-        match self.get([key.clone()]).await?.take::<KeyItem<R>>(&key)? {
+        match self.get([key.clone()]).await?.take::<KeyItem>(&key)? {
             Some(item) => item.judge(idempotency),
             None => Ok(None),
         }
@@ -111,7 +113,7 @@ impl Table {
 
     /// Puts a new item, and its idempotency key with it, exactly once. Answers what an earlier request with the same key
     /// created, if there was one.
-    pub(super) async fn put_once<R: Clone + Serialize + DeserializeOwned>(
+    pub(super) async fn put_once<R: Copy + Display + FromStr>(
         &self,
         caller: &Caller,
         item: Item,
@@ -123,14 +125,14 @@ impl Table {
         loop {
             let mut items = vec![TransactWriteItem::builder().put(put.clone()).build()];
             if let Some(idempotency) = idempotency {
-                items.push(KeyItem::put(self, caller, idempotency, resource.clone())?);
+                items.push(KeyItem::put(self, caller, idempotency, resource)?);
             }
             let reasons = match attempts.transact(items).await? {
                 Decision::Committed => return Ok(None),
                 Decision::Cancelled(reasons) => reasons,
             };
             if let (Some(idempotency), Some(Some(item))) = (idempotency, reasons.failed_condition(1))
-                && let Some(earlier) = read::<KeyItem<R>>(item.clone())?.judge(idempotency)?
+                && let Some(earlier) = read::<KeyItem>(item.clone())?.judge(idempotency)?
             {
                 return Ok(Some(earlier));
             }

@@ -139,6 +139,7 @@ impl Table {
         };
         let mut attempts = self.attempts(Effect::Transaction);
         let mut known: Option<Standing> = None;
+        let mut raced = false;
         loop {
             let standing = match known.take() {
                 Some(standing) => standing,
@@ -158,12 +159,16 @@ impl Table {
                 Decision::Cancelled(reasons) => reasons,
             };
             if let (Some(idempotency), Some(Some(item))) = (idempotency, reasons.failed_condition(key_index))
-                && let Some(seq) = read::<KeyItem<Seq>>(item.clone())?.judge(idempotency)?
+                && let Some(seq) = read::<KeyItem>(item.clone())?.judge(idempotency)?
             {
                 return self.replay_message(conversation_id, seq).await;
             }
-            known = lost_race(standing, &reasons, caller)?;
-            attempts.after(reasons.into_failure()).await?;
+            // A lost race is run again at once, for what came back is fresh; a second one in a row after a pause, from a new read.
+            known = if raced { None } else { lost_race(standing, &reasons, caller)? };
+            raced = known.is_some();
+            if !raced {
+                attempts.after(reasons.into_failure()).await?;
+            }
         }
     }
 
@@ -180,7 +185,7 @@ impl Table {
         let wanted = [conversation.clone(), author.clone()].into_iter().chain(key.iter().map(|(_, key)| key.clone()));
         let mut found = self.get(wanted).await?;
         if let Some((idempotency, key)) = key
-            && let Some(item) = found.take::<KeyItem<Seq>>(&key)?
+            && let Some(item) = found.take::<KeyItem>(&key)?
             && let Some(seq) = item.judge(idempotency)?
         {
             return Ok(Err(seq));
@@ -261,18 +266,16 @@ fn posted(
 }
 
 /// What the next attempt is decided on after a lost race: the values that came back with the failed conditions. `None` when
-/// there was a conflict, which brings none, so that everything has to be read again.
+/// there was a conflict or the like, which brings none, so that everything has to be read again.
 fn lost_race(standing: Standing, reasons: &Reasons, caller: &Caller) -> Result<Option<Standing>> {
-    let conversation = reasons.failed_condition(0);
-    let author = reasons.failed_condition(1);
-    if reasons.has_conflict() || (conversation.is_none() && author.is_none()) {
+    if !reasons.only_conditions() {
         return Ok(None);
     }
-    let conversation = match conversation {
+    let conversation = match reasons.failed_condition(0) {
         Some(item) => item.cloned().map(read).transpose()?,
         None => Some(standing.conversation),
     };
-    let author = match author {
+    let author = match reasons.failed_condition(1) {
         Some(item) => item.cloned().map(read).transpose()?,
         None => Some(standing.author),
     };

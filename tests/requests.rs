@@ -1,0 +1,99 @@
+//! What is refused before any resource is looked at, and what the gateway answers by itself.
+
+use crate::support::{Api, json};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[tokio::test]
+async fn a_body_that_is_not_json_is_refused() {
+    let api = Api::start().await;
+    for body in ["", "{", "{\"first_name\":}", "'x'", "\u{feff}{}", "{} {}", "NaN"] {
+        api.send("POST", "/profiles", &[JSON], body).await.problem(400);
+    }
+    api.send("POST", "/profiles", &[JSON], b"{\"first_name\":\"\xff\"}".to_vec()).await.problem(400);
+    api.send("POST", "/profiles", &[JSON], "[".repeat(10_000)).await.problem(400);
+    let lone_surrogate = api.send("POST", "/profiles", &[JSON], r#"{"first_name":"\ud800"}"#).await;
+    assert_eq!(lone_surrogate.invalid_fields(), ["first_name"]);
+}
+
+#[tokio::test]
+async fn only_json_is_read() {
+    let api = Api::start().await;
+    let body = r#"{"first_name":"Ada"}"#;
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonp", "application/merge-patch+json"] {
+        api.send("POST", "/profiles", &[("content-type", content_type)], body).await.problem(415);
+    }
+    api.send("POST", "/profiles", &[], body).await.problem(415);
+    for content_type in ["application/json; charset=utf-8", "Application/JSON", "application/json;charset=UTF-8"] {
+        api.send("POST", "/profiles", &[("content-type", content_type)], body).await.with(201);
+    }
+    let path = format!("/profiles/{}", api.profile("Ada").await);
+    for content_type in ["text/plain", "application/json-patch+json"] {
+        api.send("PATCH", &path, &[("content-type", content_type)], "{}").await.problem(415);
+    }
+    api.send("PATCH", &path, &[], "{}").await.problem(415);
+    for content_type in ["application/json", "application/merge-patch+json; charset=utf-8"] {
+        api.send("PATCH", &path, &[("content-type", content_type)], "{}").await.with(200);
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_96_kib_is_refused() {
+    let api = Api::start().await;
+    let of = |length: usize| format!("{}{}", r#"{"first_name":"Ada"}"#, " ".repeat(length - 20));
+    api.send("POST", "/profiles", &[JSON], of(96 * 1024)).await.with(201);
+    api.send("POST", "/profiles", &[JSON], of(96 * 1024 + 1)).await.problem(413);
+    let path = format!("/profiles/{}", api.profile("Ada").await);
+    let merge_patch = ("content-type", "application/merge-patch+json");
+    api.send("PATCH", &path, &[merge_patch], of(96 * 1024)).await.with(200);
+    api.send("PATCH", &path, &[merge_patch], of(96 * 1024 + 1)).await.problem(413);
+}
+
+#[tokio::test]
+async fn an_id_that_is_none_is_refused() {
+    let api = Api::start().await;
+    for id in ["x", "1", "%00", "%C3%A9", "..%2Fprofiles", "01890a5dac96774bbcceb302099a8057", "%3Flimit=1", "a%20b", "%FF"] {
+        for path in ["/profiles/", "/conversations/"] {
+            api.get(&format!("{path}{id}")).await.problem(400);
+            api.delete(&format!("{path}{id}")).await.problem(400);
+        }
+        api.get(&format!("/conversations/{id}/messages")).await.problem(400);
+    }
+}
+
+#[tokio::test]
+async fn the_gateway_answers_what_no_route_matches() {
+    let api = Api::own().await;
+    for (method, path) in [
+        ("GET", "/nothing"),
+        ("PUT", "/profiles"),
+        ("DELETE", "/profiles"),
+        ("POST", "/profiles/01890a5d-ac96-774b-bcce-b302099a8057"),
+        ("GET", "/profiles/"),
+        ("GET", "//profiles"),
+        ("GET", "/conversations/x/messages/"),
+        ("GET", "/Profiles"),
+        ("OPTIONS", "/profiles"),
+    ] {
+        let answer = api.send(method, path, &[], "").await;
+        assert_eq!(answer.with(404), json!({ "message": "Not Found" }), "{method} {path}");
+        assert_eq!(answer.header("content-type"), "application/json");
+    }
+    assert_eq!(api.send("HEAD", "/profiles", &[], "").await.status, 404);
+    let too_large = api.send("POST", "/profiles", &[JSON], vec![b' '; 10 * 1024 * 1024 + 1]).await;
+    assert_eq!(too_large.with(413), json!({ "message": "Request Entity Too Large" }));
+}
+
+#[tokio::test]
+async fn every_answer_has_the_headers_of_a_careful_service() {
+    let api = Api::start().await;
+    let created = api.post("/profiles", &json!({ "first_name": "Ada" })).await;
+    let path = created.header("location").to_owned();
+    let answers = [api.get(&path).await, api.get("/profiles/x").await, api.delete(&path).await, created];
+    for answer in answers {
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer");
+        assert!(answer.header("strict-transport-security").starts_with("max-age="));
+    }
+}

@@ -1,0 +1,251 @@
+//! How the tests start the service and talk to it.
+
+use std::env;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::Request;
+use functions::http::Auth;
+use local::template::{TEMPLATE, Template};
+use local::{Gateway, engine};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, StatusCode};
+pub(crate) use serde_json::{Value, json};
+use shared::Table;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+/// A running service.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: Client,
+    url: String,
+}
+
+/// What it answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    /// The body as JSON, whatever the status.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text))
+    }
+
+    /// The body of an answer that must have this status.
+    #[track_caller]
+    pub(crate) fn with(&self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        if self.text.is_empty() { Value::Null } else { self.json() }
+    }
+
+    /// Problem details that must have this status and the shape of RFC 9457.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16) -> Value {
+        let problem = self.with(status);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["type"], "about:blank");
+        assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
+        problem
+    }
+
+    /// The fields that a 422 complains about.
+    #[track_caller]
+    pub(crate) fn invalid_fields(&self) -> Vec<String> {
+        let problem = self.problem(422);
+        let errors = problem["errors"].as_object().unwrap_or_else(|| panic!("{problem}"));
+        assert!(errors.values().all(|why| why.as_array().is_some_and(|why| !why.is_empty())), "{problem}");
+        let mut fields: Vec<String> = errors.keys().cloned().collect();
+        fields.sort();
+        fields
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("a header of ASCII"))
+    }
+}
+
+impl Api {
+    /// The service: the one at `CHAT_API_URL`, or one that belongs to this test.
+    pub(crate) async fn start() -> Self {
+        match env::var("CHAT_API_URL") {
+            Ok(url) if !url.is_empty() => Self::at(url.trim_end_matches('/')),
+            _ => Self::own().await,
+        }
+    }
+
+    /// A service that belongs to this test, with an empty table.
+    pub(crate) async fn own() -> Self {
+        Self::on(&engine_endpoint().await).await
+    }
+
+    /// A service on an engine, with an empty table.
+    pub(crate) async fn on(endpoint: &str) -> Self {
+        let template = Template::parse(TEMPLATE).expect("the template");
+        let table = Table::at(endpoint, &format!("test-{}", Uuid::new_v4()));
+        table.create(&template.table).await.expect("a table");
+        Self::serve(&template, table).await
+    }
+
+    /// A service on this table.
+    pub(crate) async fn serve(template: &Template, table: Table) -> Self {
+        let gateway = Gateway::new(template, table, Auth::Open).expect("a gateway");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(gateway.serve(listener, std::future::pending()));
+        Self::at(&url)
+    }
+
+    pub(crate) fn at(url: &str) -> Self {
+        Self { client: Client::new(), url: url.to_owned() }
+    }
+
+    /// Sends a request with these headers and this body, as they are.
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = self.client.request(method, format!("{}{path}", self.url)).body(body.into());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        Answer { status, headers, text: response.text().await.expect("a body") }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "").await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, &[], "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send("POST", path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    pub(crate) async fn post_with_key(&self, path: &str, key: &str, body: &Value) -> Answer {
+        let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+        self.send("POST", path, &headers, body.to_string()).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.send("PATCH", path, &[("content-type", "application/merge-patch+json")], body.to_string()).await
+    }
+
+    /// Creates a profile, and answers its id.
+    pub(crate) async fn profile(&self, first_name: &str) -> String {
+        let profile = self.post("/profiles", &json!({ "first_name": first_name })).await.with(201);
+        profile["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Opens a conversation, and answers its id.
+    pub(crate) async fn conversation(&self, author_id: &str) -> String {
+        let conversation = json!({ "subject": "A subject", "author_id": author_id });
+        let conversation = self.post("/conversations", &conversation).await.with(201);
+        conversation["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// A profile and its conversation.
+    pub(crate) async fn profile_and_conversation(&self) -> (String, String) {
+        let profile = self.profile("Ada").await;
+        let conversation = self.conversation(&profile).await;
+        (profile, conversation)
+    }
+
+    /// Posts a text, and answers the posted message.
+    pub(crate) async fn say(&self, conversation_id: &str, author_id: &str, text: &str) -> Value {
+        let message = json!({ "author_id": author_id, "text": text });
+        self.post(&format!("/conversations/{conversation_id}/messages"), &message).await.with(201)
+    }
+
+    /// All messages of a conversation, oldest first, as a poller sees them from the start.
+    pub(crate) async fn messages(&self, conversation_id: &str) -> Vec<Value> {
+        let mut messages = Vec::new();
+        let mut next = Some(format!("/conversations/{conversation_id}/messages?limit=100&after=0"));
+        while let Some(path) = next {
+            let page = self.get(&path).await.with(200);
+            messages.extend(page["results"].as_array().expect("results").iter().cloned());
+            next = page["next"].as_str().map(str::to_owned);
+        }
+        messages
+    }
+}
+
+/// An engine in memory, or the one that all tests share.
+pub(crate) async fn engine_endpoint() -> String {
+    match env::var("AWS_ENDPOINT_URL_DYNAMODB") {
+        Ok(endpoint) if !endpoint.is_empty() => endpoint,
+        _ => {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            engine::serve(listener, engine::open(None).expect("a database")).expect("an engine")
+        }
+    }
+}
+
+/// A request that the service sent to DynamoDB, and the answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) operation: String,
+    pub(crate) request: Value,
+    pub(crate) answer: Value,
+}
+
+impl Sent {
+    /// The capacity units that the engine says this consumed.
+    pub(crate) fn units(&self) -> f64 {
+        let one = |consumed: &Value| consumed["CapacityUnits"].as_f64().unwrap_or_default();
+        match &self.answer["ConsumedCapacity"] {
+            Value::Array(consumed) => consumed.iter().map(one).sum(),
+            consumed => one(consumed),
+        }
+    }
+}
+
+/// Stands between the service and an engine, and keeps all that passes.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    pub(crate) endpoint: String,
+    sent: Arc<Mutex<Vec<Sent>>>,
+}
+
+impl Recorder {
+    pub(crate) async fn start() -> Self {
+        let engine = engine_endpoint().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        let sent: Arc<Mutex<Vec<Sent>>> = Arc::default();
+        let (client, log) = (Client::new(), sent.clone());
+        let app = Router::new().fallback(move |request: Request| {
+            let (client, engine, log) = (client.clone(), engine.clone(), log.clone());
+            async move {
+                let (parts, body) = request.into_parts();
+                let body: Bytes = to_bytes(body, usize::MAX).await.expect("a body");
+                let forwarded = client.post(engine).headers(parts.headers.clone()).body(body.clone()).send().await;
+                let forwarded = forwarded.expect("an answer of the engine");
+                let status = forwarded.status();
+                let answer = forwarded.bytes().await.expect("a body");
+                let target = parts.headers["x-amz-target"].to_str().expect("a target");
+                log.lock().expect("no panic").push(Sent {
+                    operation: target.rsplit('.').next().expect("an operation").to_owned(),
+                    request: serde_json::from_slice(&body).expect("JSON"),
+                    answer: serde_json::from_slice(&answer).expect("JSON"),
+                });
+                (status, [("content-type", "application/x-amz-json-1.0")], answer)
+            }
+        });
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { endpoint, sent }
+    }
+
+    /// What was sent since the last call.
+    pub(crate) fn take(&self) -> Vec<Sent> {
+        std::mem::take(&mut self.sent.lock().expect("no panic"))
+    }
+}
