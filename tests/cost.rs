@@ -99,7 +99,12 @@ async fn nothing_scans_or_filters_and_reads_of_the_table_are_strongly_consistent
     let (author_id, id) = api.profile_and_conversation().await;
     let path = format!("/conversations/{id}");
     for _ in 0..10 {
-        api.post_with_key(&format!("{path}/messages"), &Uuid::new_v4().to_string(), &json!({ "author_id": author_id, "text": "x" })).await;
+        api.post_with_key(
+            &format!("{path}/messages"),
+            &Uuid::new_v4().to_string(),
+            &json!({ "author_id": author_id, "text": "x" }),
+        )
+        .await;
     }
     for path in ["/profiles", "/conversations", &path, &format!("{path}/messages"), &format!("{path}/messages/1")] {
         api.get(path).await.with(200);

@@ -145,7 +145,8 @@ async fn a_repeat_shows_an_edited_or_deleted_message_as_it_is_now() {
 #[tokio::test]
 async fn a_repeat_for_what_is_gone_says_so() {
     let api = Api::start().await;
-    let (profile_key, conversation_key, message_key) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
+    let (profile_key, conversation_key, message_key) =
+        (Uuid::new_v4().to_string(), Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
     let ada = json!({ "first_name": "Ada" });
     let author = api.post_with_key("/profiles", &profile_key, &ada).await;
     let author_id = author.with(201)["id"].clone();
@@ -167,7 +168,8 @@ async fn a_key_that_is_no_uuid_is_refused() {
     for key in ["", "x", "\"\"", "123", "\"01890a5d-ac96-774b-bcce-b302099a8057", "01890a5dac96774bbcceb302099a8057"] {
         api.post_with_key("/profiles", key, &json!({ "first_name": "A" })).await.problem(400);
     }
-    let twice = [("idempotency-key", "01890a5d-ac96-774b-bcce-b302099a8057"), ("idempotency-key", "01890a5d-ac96-774b-bcce-b302099a8057")];
+    let twice =
+        [("idempotency-key", "01890a5d-ac96-774b-bcce-b302099a8057"), ("idempotency-key", "01890a5d-ac96-774b-bcce-b302099a8057")];
     let headers = [twice[0], twice[1], ("content-type", "application/json")];
     api.send("POST", "/profiles", &headers, r#"{"first_name":"A"}"#).await.problem(400);
 }

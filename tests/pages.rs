@@ -49,7 +49,8 @@ async fn conversations_are_listed_newest_first_with_their_authors() {
     let (results, sizes) = walk(&api, "/conversations?limit=2", "id").await;
     assert_eq!((results, sizes), (ids, vec![2, 2, 1]));
     let page = api.get("/conversations").await.with(200);
-    let names: Vec<&Value> = page["results"].as_array().expect("results").iter().map(|result| &result["author"]["first_name"]).collect();
+    let names: Vec<&Value> =
+        page["results"].as_array().expect("results").iter().map(|result| &result["author"]["first_name"]).collect();
     assert_eq!(names, [&json!("Ada"), &json!(null), &json!("Ada"), &json!(null), &json!("Ada")]);
     assert!(page["results"][0].get("messages").is_none());
 }
@@ -111,7 +112,9 @@ async fn a_query_that_is_not_understood_is_refused() {
     let (_, id) = api.profile_and_conversation().await;
     let messages = format!("/conversations/{id}/messages");
     for path in ["/profiles", "/conversations", &messages] {
-        for query in ["limit=0", "limit=101", "limit=x", "limit=", "limit=1&limit=1", "page=2", "before=", "before=x", "limit=1,2", "%00=1"] {
+        for query in
+            ["limit=0", "limit=101", "limit=x", "limit=", "limit=1&limit=1", "page=2", "before=", "before=x", "limit=1,2", "%00=1"]
+        {
             api.get(&format!("{path}?{query}")).await.problem(400);
         }
     }

@@ -20,7 +20,8 @@ async fn a_body_that_is_not_json_is_refused() {
 async fn only_json_is_read() {
     let api = Api::start().await;
     let body = r#"{"first_name":"Ada"}"#;
-    for content_type in ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonp", "application/merge-patch+json"] {
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonp", "application/merge-patch+json"]
+    {
         api.send("POST", "/profiles", &[("content-type", content_type)], body).await.problem(415);
     }
     api.send("POST", "/profiles", &[], body).await.problem(415);

@@ -1,8 +1,8 @@
 //! The development server itself: what survives a restart, and what it says when it cannot start.
 
-use std::process::{Command, Output, Stdio};
-
+use clap::Parser;
 use local::engine;
+use local::server::{Options, run};
 use local::template::{TEMPLATE, Template};
 use shared::Table;
 use tokio::net::TcpListener;
@@ -32,13 +32,6 @@ async fn data_in_a_file_survives_a_restart() {
     assert_eq!(api.get("/profiles").await.with(200)["results"][0]["points"], 1);
 }
 
-/// Runs the server, which must end by itself.
-fn run(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--package", "local", "--"]).args(arguments).env_remove("AWS_ENDPOINT_URL_DYNAMODB");
-    command.stdin(Stdio::null()).output().expect("cargo runs")
-}
-
 #[tokio::test]
 async fn a_server_that_cannot_start_says_why_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -50,9 +43,8 @@ async fn a_server_that_cannot_start_says_why_in_one_line() {
         (vec!["--port", "0", "--in-memory", "--dynamodb-port", &port], "choose another with --dynamodb-port"),
         (vec!["--port", "0", "--dynamodb-port", "0", "--database", no_file], no_file),
     ] {
-        let output = run(&arguments);
-        let said = String::from_utf8(output.stderr).expect("text");
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.starts_with("error: ") && said.trim_end().lines().count() == 1 && said.contains(expected), "{said}");
+        let options = Options::try_parse_from([&["local"], arguments.as_slice()].concat()).expect("flags");
+        let error = run(&options, std::future::pending()).await.expect_err("it cannot start");
+        assert!(error.lines().count() == 1 && error.contains(expected), "{error}");
     }
 }

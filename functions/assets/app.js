@@ -3,8 +3,8 @@
 
 import { Problem, parseJson, token } from "./api.js";
 import {
-  $, PagedList, announce, avatar, changed, clearProblem, clone, confirmDelete, counted, notice, onSubmit, openDialog, patient, readable,
-  requester, time,
+  $, PagedList, announce, avatar, clearProblem, clone, confirmDelete, counted, notice, onSubmit, openDialog, readable, requester,
+  time, waiting,
 } from "./ui.js";
 
 const POLL = 2000;
@@ -36,7 +36,8 @@ const profiles = new PagedList($("#profiles-panel"), "/profiles", {
 
 /** Takes over the newer state of profiles, wherever they are shown. */
 function learn(...seen) {
-  for (const profile of seen.filter(Boolean)) {
+  const latest = new Map(seen.filter(Boolean).map((profile) => [profile.id, profile]));
+  for (const profile of latest.values()) {
     profiles.update(profile);
     if (profile.id === shownProfile?.id) showProfile(profile);
   }
@@ -68,17 +69,16 @@ function author() {
 
 const present = (values) => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ""));
 
-onSubmit($("#new-profile"), async (values) => {
-  const form = $("#new-profile");
-  const profile = await profiles.call("POST", "/profiles", { body: present(values), ...patient(form) });
-  form.reset();
+onSubmit($("#new-profile"), async (values, options) => {
+  const profile = await profiles.call("POST", "/profiles", { body: present(values), ...options });
+  $("#new-profile").reset();
   profiles.add(profile);
   if (!acting.value) actAs(profile);
   announce(`Profile ${profile.full_name} created`);
 });
 
 async function openProfile(id, signal) {
-  const profile = await callForProfile("GET", `/profiles/${id}`, { signal, onRepeat: () => waiting(profileView) });
+  const profile = await callForProfile("GET", `/profiles/${id}`, { signal, ...waiting(profileView) });
   notice(profileView, "");
   showProfile(profile);
 }
@@ -88,7 +88,7 @@ function showProfile(profile) {
   const past = profile.points % 10;
   title(profile.full_name);
   $("#profile-title").textContent = profile.full_name;
-  $("#profile-job").textContent = profile.job_title;
+  $("#profile-job").textContent = profile.job_title || "No job title";
   avatar($(".avatar", profileView), profile);
   $("#profile-points").textContent = profile.points.toLocaleString("en");
   $("#profile-points-unit").textContent = profile.points === 1 ? "point" : "points";
@@ -107,9 +107,8 @@ $("#profile-act").addEventListener("click", () => {
 
 $("#profile-edit").addEventListener("click", () => {
   const { id, first_name, last_name, job_title } = shownProfile;
-  openDialog($("#edit-profile-dialog"), { first_name, last_name, job_title }, async (values, form) => {
-    const body = Object.fromEntries(changed(form).map((name) => [name, values[name]]));
-    learn(await callForProfile("PATCH", `/profiles/${id}`, { body, ...patient(form) }));
+  openDialog($("#edit-profile-dialog"), { first_name, last_name, job_title }, async (body, options) => {
+    learn(await callForProfile("PATCH", `/profiles/${id}`, { body, ...options }));
     announce("Profile saved");
   });
 });
@@ -117,8 +116,8 @@ $("#profile-edit").addEventListener("click", () => {
 $("#profile-delete").addEventListener("click", () => {
   const { id, full_name } = shownProfile;
   const text = "The messages of this profile stay, without a name. This cannot be undone.";
-  confirmDelete(`Delete ${full_name}?`, text, async (_, form) => {
-    await remove(callForProfile, `/profiles/${id}`, form);
+  confirmDelete(`Delete ${full_name}?`, text, async (_, options) => {
+    await remove(callForProfile, `/profiles/${id}`, options);
     shownProfile = null;
     if (acting.value === id) actAs(null);
     profiles.remove(id);
@@ -128,9 +127,9 @@ $("#profile-delete").addEventListener("click", () => {
 });
 
 /** Deletes; what is not there any more, also because a lost request was repeated, is as good as deleted. */
-async function remove(call, path, form) {
+async function remove(call, path, options) {
   try {
-    await call("DELETE", path, patient(form));
+    await call("DELETE", path, options);
   } catch (error) {
     if (error.status !== 404) throw error;
   }
@@ -158,11 +157,10 @@ function isolated(text) {
   return element;
 }
 
-onSubmit($("#new-conversation"), async ({ subject }) => {
-  const form = $("#new-conversation");
+onSubmit($("#new-conversation"), async ({ subject }, options) => {
   const body = { subject, author_id: author() };
-  const conversation = await conversations.call("POST", "/conversations", { body, ...patient(form) });
-  form.reset();
+  const conversation = await conversations.call("POST", "/conversations", { body, ...options });
+  $("#new-conversation").reset();
   conversations.add(conversation);
   location.hash = `#/conversations/${conversation.id}`;
   announce("Conversation opened");
@@ -174,7 +172,7 @@ let open = null;
 const unsent = new Map(); // What stood in the composer of conversations that were left, by id.
 
 async function openConversation(id, signal) {
-  const conversation = await callForConversation("GET", `/conversations/${id}`, { signal, onRepeat: () => waiting(conversationView) });
+  const conversation = await callForConversation("GET", `/conversations/${id}`, { signal, ...waiting(conversationView) });
   const { results, next } = conversation.messages;
   open = { id, signal, conversation, newest: results[0]?.seq ?? 0, older: next, due: Date.now() + POLL };
   showConversation(conversation);
@@ -202,9 +200,8 @@ function showConversation(conversation) {
 
 $("#conversation-edit").addEventListener("click", () => {
   const { id, conversation } = open;
-  openDialog($("#edit-conversation-dialog"), { subject: conversation.subject }, async (values, form) => {
-    const body = Object.fromEntries(changed(form).map((name) => [name, values[name]]));
-    showConversation(await callForConversation("PATCH", `/conversations/${id}`, { body, ...patient(form) }));
+  openDialog($("#edit-conversation-dialog"), { subject: conversation.subject }, async (body, options) => {
+    showConversation(await callForConversation("PATCH", `/conversations/${id}`, { body, ...options }));
     announce("Conversation renamed");
   });
 });
@@ -212,8 +209,8 @@ $("#conversation-edit").addEventListener("click", () => {
 $("#conversation-delete").addEventListener("click", () => {
   const { id, conversation } = open;
   const text = "All its messages go with it. This cannot be undone.";
-  confirmDelete(`Delete “${conversation.subject}”?`, text, async (_, form) => {
-    await remove(callForConversation, `/conversations/${id}`, form);
+  confirmDelete(`Delete “${conversation.subject}”?`, text, async (_, options) => {
+    await remove(callForConversation, `/conversations/${id}`, options);
     conversations.remove(id);
     location.hash = "#/conversations";
     announce("Conversation deleted");
@@ -318,11 +315,15 @@ scroller.addEventListener("scroll", () => {
 
 // Older messages come when one scrolls near the top; the button is for everyone who does not scroll.
 
-const nearTop = new IntersectionObserver(([entry]) => entry.isIntersecting && prependOlder(), { root: scroller, rootMargin: "600px 0px 0px" });
+const nearTop = new IntersectionObserver(([entry]) => {
+  if (entry.isIntersecting) prependOlder();
+}, { root: scroller, rootMargin: "600px 0px 0px" });
 
 /** Shows the way back while there is one. Observing anew reports at once, so that short pages are followed by the next. */
 function watchForOlder() {
   nearTop.disconnect();
+  loadOlder.textContent = "Load earlier messages";
+  if (!open.older && document.activeElement === loadOlder) log.focus({ preventScroll: true });
   loadOlder.hidden = !open.older;
   if (open.older) nearTop.observe(loadOlder);
 }
@@ -336,20 +337,18 @@ async function prependOlder() {
     const page = await callForConversation("GET", view.older, { signal: view.signal });
     if (view !== open) return;
     view.older = page.next;
-    const [first, fromEnd] = [log.firstElementChild, scroller.scrollHeight - scroller.scrollTop];
+    const fromEnd = scroller.scrollHeight - scroller.scrollTop;
     quietly(() => log.prepend(...page.results.toReversed().map(article)));
     regroup(log.children);
-    loadOlder.hidden = !view.older;
-    scroller.scrollTop = scroller.scrollHeight - fromEnd;
-    if (document.activeElement === document.body) first?.focus();
     watchForOlder();
+    scroller.scrollTop = scroller.scrollHeight - fromEnd;
   } catch (error) {
+    if (view.signal.aborted) return;
     // Not watched until someone asks: a failing page must not be fetched in a loop.
     nearTop.disconnect();
-    if (!view.signal.aborted) announce(readable(error).message);
+    loadOlder.textContent = `${readable(error).message} Try again`;
   } finally {
     loadOlder.ariaBusy = null;
-    loadOlder.textContent = "Load earlier messages";
   }
 }
 
@@ -371,6 +370,8 @@ async function due(view) {
 
 document.addEventListener("visibilitychange", () => wake());
 
+const bringsSomething = (page) => page.results.length > 0;
+
 async function poll(view) {
   connection("Live");
   for (let failures = 0; ; ) {
@@ -379,7 +380,7 @@ async function poll(view) {
     try {
       let next = `/conversations/${view.id}/messages?after=${view.newest}`;
       while (next) {
-        const page = await callForConversation("GET", next, { signal: view.signal, attempts: 1, shownIf: ({ results }) => results.length > 0 });
+        const page = await callForConversation("GET", next, { signal: view.signal, attempts: 1, shownIf: bringsSomething });
         absorb(page.results);
         next = page.next;
       }
@@ -409,26 +410,25 @@ function connection(state) {
 
 // Posting, editing, deleting
 
-onSubmit(composer, async ({ text, metadata }) => {
-  const view = open;
+onSubmit(composer, async ({ text, metadata }, options) => {
+  const { id } = open;
   const body = { author_id: author(), text };
-  if (metadata.trim()) body.metadata = object(metadata);
+  if (metadata.trim()) body.metadata = typedJson(metadata);
   composer.elements.text.readOnly = true;
   try {
-    const path = `/conversations/${view.id}/messages`;
-    const { reward, ...message } = await callForConversation("POST", path, { body, ...patient(composer) });
-    unsent.delete(view.id);
-    if (view !== open) return;
+    const { reward, ...message } = await callForConversation("POST", `/conversations/${id}/messages`, { body, ...options });
+    unsent.delete(id);
+    if (open?.id !== id) return;
     composer.reset();
     absorb([message, reward].filter(Boolean));
     toEnd();
-    if (view.newest < message.seq) {
+    if (open.newest < message.seq) {
       // Others have posted meanwhile; a poll brings all of it in order.
-      view.due = 0;
+      open.due = 0;
       wake();
     }
   } catch (error) {
-    if (view === open) throw error;
+    if (open?.id === id) throw error;
     announce(`A message was not posted: ${readable(error).message}`); // Its draft waits in its conversation.
   } finally {
     composer.elements.text.readOnly = false;
@@ -443,7 +443,7 @@ composer.elements.text.addEventListener("keydown", (event) => {
 });
 
 /** Metadata as a person typed it; a problem beside the field when it is not JSON. */
-function object(text) {
+function typedJson(text) {
   try {
     return parseJson(text);
   } catch (error) {
@@ -453,18 +453,17 @@ function object(text) {
 
 function edit(message) {
   const metadata = JSON.stringify(message.metadata, null, 2);
-  openDialog($("#edit-message-dialog"), { text: message.text, metadata }, async (values, form) => {
-    const body = Object.fromEntries(changed(form).map((name) => [name, values[name]]));
-    if ("metadata" in body) body.metadata = body.metadata.trim() ? object(body.metadata) : null;
-    replace(await callForConversation("PATCH", pathOf(message), { body, ...patient(form) }));
+  openDialog($("#edit-message-dialog"), { text: message.text, metadata }, async (body, options) => {
+    if ("metadata" in body) body.metadata = body.metadata.trim() ? typedJson(body.metadata) : null;
+    replace(await callForConversation("PATCH", pathOf(message), { body, ...options }));
     announce("Message saved");
   }, () => $(`[data-seq="${message.seq}"] [data-action="edit"]`, log));
 }
 
 function erase(message) {
   const text = "It keeps its place in the conversation, emptied. The point stays.";
-  confirmDelete(`Delete message #${message.seq}?`, text, async (_, form) => {
-    await callForConversation("DELETE", pathOf(message), patient(form));
+  confirmDelete(`Delete message #${message.seq}?`, text, async (_, options) => {
+    await callForConversation("DELETE", pathOf(message), options);
     replace({ ...message, text: "", metadata: {}, deleted_at: new Date().toISOString() });
     announce("Message deleted");
   }, () => log);
@@ -488,8 +487,6 @@ function title(text) {
   document.title = text ? `${text} · Chat` : "Chat";
 }
 
-const waiting = (panel) => notice(panel, "No answer yet; trying again…");
-
 /** Shows or hides what a view has only once its resource is there. */
 function shown(view, isShown) {
   const parts = view === profileView ? [$("#profile-card"), $("#profile-view .actions")] : [log, composer, $("#conversation-view .actions")];
@@ -511,7 +508,7 @@ async function route() {
   for (const link of document.querySelectorAll(".tabs a")) link.ariaCurrent = link.hash === `#/${list}` ? "true" : null;
   conversations.mark(id);
   profiles.mark(id);
-  title("");
+  title(view ? "" : $(`#${list}-title`).textContent);
   if (!view) return;
   shown(view, false);
   for (const place of view.querySelectorAll("h2, header .meta > *, #profile-job")) place.textContent = "";
@@ -523,16 +520,17 @@ async function route() {
   } catch (error) {
     if (signal.aborted) return;
     const { message } = readable(error);
-    title(message);
     $("h2", view).textContent = "Not available";
+    title("Not available");
     notice(view, message, route);
   }
 }
 
 addEventListener("hashchange", async () => {
+  const before = document.activeElement;
   await route();
-  // As after following any link: what is read next is the new view.
-  $(`#${document.body.dataset.route}-title`).focus();
+  // As after following any link, what is read next is the new view; but whoever has moved on meanwhile is left alone.
+  if ([before, document.body].includes(document.activeElement)) $(`#${document.body.dataset.route}-title`).focus();
 });
 
 $(".skip").addEventListener("click", (event) => {
@@ -556,8 +554,7 @@ $("#token-clear").addEventListener("click", () => {
 /** Takes a token, and asks for everything anew with it. */
 function use(value) {
   token.set(value);
-  $("#access").open = false;
-  $("#access summary").focus();
+  $("#token-form").hidePopover();
   start();
 }
 

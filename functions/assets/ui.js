@@ -15,7 +15,7 @@ export function announce(text) {
 
 // Times
 
-const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
 const day = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const dayOfYear = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", year: "numeric" });
 const full = new Intl.DateTimeFormat("en", { dateStyle: "full", timeStyle: "long" });
@@ -55,15 +55,12 @@ export function avatar(element, profile) {
 // Requests, shown
 
 /**
- * Gives a panel its request line, and answers the function to send requests with: `call(method, path, options)` resolves to
+ * Answers the function to send requests with that a panel shows: `call(method, path, options)` resolves to
  * the data of the answer. A request that has `shownIf` is shown only when that holds for the data: a poll that brings nothing
  * would only push away what a person did.
  */
 export function requester(panel) {
-  const details = clone("request");
-  const [line, outcome] = [$(".line", details), $(".outcome", details)];
-  const [command, copy] = [$("pre", details), $("button", details)];
-  panel.append(details);
+  const [line, outcome, command, copy] = [".line", ".outcome", "pre", "button"].map((part) => $(`.request ${part}`, panel));
   copy.addEventListener("click", async () => {
     await copied(command);
     copy.textContent = "Copied";
@@ -106,7 +103,10 @@ export function readable(error) {
   throw error;
 }
 
-/** Runs `action(values)` when the form is sent, one at a time, and shows the problem it may throw beside its fields. */
+/**
+ * Runs `action(values, options)` when the form is sent, one at a time, and shows the problem it may throw beside its fields.
+ * The options are for the request it makes: with them the form says that it is being repeated.
+ */
 export function onSubmit(form, action) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -118,23 +118,16 @@ export function onSubmit(form, action) {
       return showProblem(form, new Problem(422, "", { errors }));
     }
     form.ariaBusy = "true";
+    const onRepeat = () => ($('[data-error-for="form"]', form).textContent = WAITING);
     try {
-      await action(Object.fromEntries(new FormData(form)));
+      await action(Object.fromEntries(new FormData(form)), { onRepeat });
+      clearProblem(form);
     } catch (error) {
       showProblem(form, readable(error));
     } finally {
       form.ariaBusy = null;
     }
   });
-}
-
-/** Options for a request of a form: says that it is being repeated. */
-export function patient(form) {
-  return {
-    onRepeat: () => {
-      $('[data-error-for="form"]', form).textContent = "No answer yet; trying again…";
-    },
-  };
 }
 
 export function clearProblem(form) {
@@ -161,31 +154,23 @@ function showProblem(form, { message, errors, isTransient }) {
 
 const sentence = (text) => text.replace(/^./u, (letter) => letter.toUpperCase()).replace(/[^.!?]$/u, "$&.");
 
-/** Whether fields differ from what `fill` put into them; what is untouched is not sent. */
-export function changed(form) {
-  const names = Object.keys(filled.get(form));
-  return names.filter((name) => form.elements[name].value !== filled.get(form)[name]);
-}
-
-const filled = new WeakMap();
-
-function fill(form, values) {
-  for (const [name, value] of Object.entries(values)) form.elements[name].value = value;
-  // Read back: a control may hold a value in its own spelling, a textarea its line ends.
-  filled.set(form, Object.fromEntries(Object.keys(values).map((name) => [name, form.elements[name].value])));
-}
-
 // Dialogs
 
 let onDialogSubmit; // What the open dialog is for; there is one at a time.
 
-/** Opens a dialog with these values, and closes it when `action` succeeds. `after` is focused if what opened it is gone. */
+/**
+ * Opens a dialog on these values, and closes it when `action(changes, options)` succeeds; what is untouched is no change.
+ * `after` is focused if what opened the dialog is gone by then.
+ */
 export function openDialog(dialog, values, action, after) {
   const form = $("form", dialog);
   clearProblem(form);
-  fill(form, values);
-  onDialogSubmit = async (sent) => {
-    await action(sent, form);
+  for (const name in values) form.elements[name].value = values[name];
+  // Read back: a control may hold a value in its own spelling, a textarea its line ends.
+  const before = Object.fromEntries(new FormData(form));
+  onDialogSubmit = async (sent, options) => {
+    const changes = Object.entries(sent).filter(([name, value]) => value !== before[name]);
+    await action(Object.fromEntries(changes), options);
     dialog.close();
     // Where what opened it has been replaced, the focus still rests in the closed dialog, or nowhere.
     if (dialog.contains(document.activeElement) || document.activeElement === document.body) after?.()?.focus();
@@ -194,7 +179,7 @@ export function openDialog(dialog, values, action, after) {
 }
 
 for (const dialog of document.querySelectorAll("dialog")) {
-  onSubmit($("form", dialog), (values) => onDialogSubmit(values));
+  onSubmit($("form", dialog), (...sent) => onDialogSubmit(...sent));
   $('[data-action="close"]', dialog).addEventListener("click", () => dialog.close());
 }
 
@@ -205,7 +190,9 @@ export function confirmDelete(title, text, action, after) {
   openDialog($("#confirm-dialog"), {}, action, after);
 }
 
-// Lists
+// Places for content
+
+const WAITING = "No answer yet; trying again…";
 
 /** Shows what stands in the place of a view's content: a sentence, and a way to try again. */
 export function notice(panel, text, retry) {
@@ -219,7 +206,10 @@ export function notice(panel, text, retry) {
   place.append(button);
 }
 
-/** A list of the API in a panel: pages by `next`, rows made by `fillRow(row, item)`. `changed` is told of every change. */
+/** Options for a request that brings the content of a view: says that it is being repeated. */
+export const waiting = (panel) => ({ onRepeat: () => notice(panel, WAITING) });
+
+/** A list of the API in a panel: pages by `next`, rows made by `fillRow(row, item)`. `onChange` hears of every change. */
 export class PagedList {
   items = new Map();
   #next = null;
@@ -259,19 +249,15 @@ export class PagedList {
 
   /** Marks the row that the page shows in full. */
   mark(id) {
-    for (const row of this.list.children) {
-      if (row.dataset.id === id) $("a", row).ariaCurrent = "page";
-      else $("a", row).ariaCurrent = null;
-    }
     this.marked = id;
+    for (const row of this.list.children) $("a", row).ariaCurrent = row.dataset.id === id ? "page" : null;
   }
 
   async #load(path) {
     if (this.panel.ariaBusy === "true") return;
     this.panel.ariaBusy = "true";
-    const onRepeat = () => notice(this.panel, "No answer yet; trying again…");
     try {
-      const page = await this.call("GET", path, { onRepeat });
+      const page = await this.call("GET", path, waiting(this.panel));
       if (path === this.path) {
         this.items.clear();
         this.list.replaceChildren();

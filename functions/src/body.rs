@@ -70,7 +70,7 @@ impl Fields {
 
     /// Fails when any field taken was not valid, or any is left that nobody took.
     pub fn finish(mut self) -> Result<()> {
-        for name in std::mem::take(&mut self.left).into_iter().map(|(name, _)| name) {
+        for name in std::mem::take(&mut self.left).into_keys() {
             self.wrong(&name, "is unknown or read-only".into());
         }
         if self.errors.is_empty() { Ok(()) } else { Err(Error::Invalid(self.errors)) }

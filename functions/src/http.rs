@@ -164,7 +164,8 @@ where
         Some(RequestContext::ApiGatewayV2(context)) => context.route_key.clone().unwrap_or_default(),
         _ => String::new(),
     };
-    let left = Duration::from_millis(context.deadline).saturating_sub(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+    let left =
+        Duration::from_millis(context.deadline).saturating_sub(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
     let table = table.until(started + left.saturating_sub(MARGIN));
     let reply = match auth.caller(&request) {
         _ if request.body().len() > MAX_BODY => Err(Error::TooLarge),

@@ -5,6 +5,7 @@
 //! true here as far as a client would notice; see [`Gateway::answer`].
 
 pub mod engine;
+pub mod server;
 pub mod template;
 
 use std::collections::{BTreeMap, HashMap};
@@ -119,8 +120,12 @@ fn event<'p>(parts: &Parts, body: &[u8], route: &Route, path: impl Iterator<Item
     let user_agent = text(&parts.headers, USER_AGENT.as_str());
     headers.insert("x-forwarded-proto".into(), "http".into());
     headers.insert("x-forwarded-for".into(), "127.0.0.1".into());
-    let cookies: Vec<String> =
-        parts.headers.get_all(COOKIE).iter().flat_map(|value| value.to_str().unwrap_or_default().split("; ").map(str::to_owned)).collect();
+    let cookies: Vec<String> = parts
+        .headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or_default().split("; ").map(str::to_owned))
+        .collect();
     let path: BTreeMap<String, String> = path.map(|(name, value)| (name.to_owned(), decoded(value))).collect();
     let raw_path = decoded(parts.uri.path());
     let route_key = format!("{} {}", route.method, route.path);

@@ -1,78 +1,19 @@
 //! `cargo run -p local`: the whole chat API on this machine.
 
-use std::env;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use functions::http::Auth;
-use local::template::{TEMPLATE, Template};
-use local::{Gateway, engine};
-use shared::Table;
-use tokio::net::TcpListener;
-
-/// Serves the whole chat API on this machine, on an embedded DynamoDB-compatible engine.
-///
-/// With AWS_ENDPOINT_URL_DYNAMODB set, that engine is used and none is started.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Options {
-    /// Port of the API.
-    #[arg(long, default_value_t = 3000)]
-    port: u16,
-    /// File of the database; it survives a restart.
-    #[arg(long, value_name = "FILE", default_value = "chat.db")]
-    database: PathBuf,
-    /// Keeps the database in memory, and forgets it at the end.
-    #[arg(long, conflicts_with = "database")]
-    in_memory: bool,
-    /// Port of the engine, for other tools to share.
-    #[arg(long, default_value_t = 8000)]
-    dynamodb_port: u16,
-}
+use local::server::{Options, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Options::parse()).await {
+    match run(&Options::parse(), stopped()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
-}
-
-async fn run(options: &Options) -> Result<(), String> {
-    let template = Template::parse(TEMPLATE)?;
-    let listener = listen(options.port, "--port").await?;
-    let (endpoint, place) = match env::var("AWS_ENDPOINT_URL_DYNAMODB") {
-        Ok(endpoint) if !endpoint.is_empty() => (endpoint, "not started by this server".to_owned()),
-        _ => {
-            let file = (!options.in_memory).then_some(options.database.as_path());
-            let place = file.map_or("in memory".to_owned(), |file| format!("in {}", file.display()));
-            let listener = listen(options.dynamodb_port, "--dynamodb-port").await?;
-            (engine::serve(listener, engine::open(file)?)?, place)
-        }
-    };
-    let name = env::var("TABLE_NAME").unwrap_or_else(|_| "chat".to_owned());
-    let table = Table::at(&endpoint, &name);
-    table.create(&template.table).await.map_err(|error| format!("{endpoint}: {}", error.chain()))?;
-    let gateway = Gateway::new(&template, table, Auth::Open)?;
-    let url = format!("http://127.0.0.1:{}", listener.local_addr().map_err(|error| error.to_string())?.port());
-    println!(
-        "Chat API on {url}, open to everyone on this machine.\n\
-         Table {name} on {endpoint}, {place}.\n\n\
-         Try:\n  \
-         curl {url}/profiles -H 'content-type: application/json' -d '{{\"first_name\":\"Ada\"}}'\n  \
-         curl {url}/profiles\n\n\
-         Ctrl-C stops it."
-    );
-    gateway.serve(listener, stopped()).await.map_err(|error| error.to_string())
-}
-
-async fn listen(port: u16, flag: &str) -> Result<TcpListener, String> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await;
-    listener.map_err(|error| format!("port {port}: {error}; choose another with {flag}"))
 }
 
 /// Ready when someone asks the process to stop.

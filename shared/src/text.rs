@@ -6,11 +6,7 @@ pub const MAX_BODY: usize = 96 * 1024;
 /// Checks that `text` has `min` to `max` characters (Unicode code points).
 pub fn check_length(text: &str, min: usize, max: usize) -> Result<(), String> {
     let length = text.chars().count();
-    if (min..=max).contains(&length) {
-        Ok(())
-    } else {
-        Err(format!("must have {min} to {max} characters, has {length}"))
-    }
+    if (min..=max).contains(&length) { Ok(()) } else { Err(format!("must have {min} to {max} characters, has {length}")) }
 }
 
 /// Checks that not all of `text` is white space.

@@ -10,7 +10,8 @@ use super::keys::{CONVERSATIONS, DELETED, Key, conversation_pk};
 use super::messages::Cursor;
 use super::{Created, Idempotency, Item, Table, owned, read};
 use crate::{
-    Caller, Conversation, ConversationId, ConversationPatch, Error, Limit, NewConversation, Page, Profile, ProfileId, Result, Seq, Time,
+    Caller, Conversation, ConversationId, ConversationPatch, Error, Limit, NewConversation, Page, Profile, ProfileId, Result, Seq,
+    Time,
 };
 
 /// The item of a conversation.

@@ -94,9 +94,8 @@ impl Table {
                 _ => return Err(Error::Unavailable(error.into())),
             },
         }
-        let time_to_live = TimeToLiveSpecification::builder()
-            .enabled(true)
-            .attribute_name(&declaration.time_to_live_specification.attribute_name);
+        let time_to_live =
+            TimeToLiveSpecification::builder().enabled(true).attribute_name(&declaration.time_to_live_specification.attribute_name);
         self.client
             .update_time_to_live()
             .table_name(&*self.name)

@@ -76,7 +76,12 @@ impl KeyItem {
     }
 
     /// The write of a new key, which fails while the key stands.
-    pub(super) fn put(table: &Table, caller: &Caller, idempotency: &Idempotency, resource: impl Display) -> Result<TransactWriteItem> {
+    pub(super) fn put(
+        table: &Table,
+        caller: &Caller,
+        idempotency: &Idempotency,
+        resource: impl Display,
+    ) -> Result<TransactWriteItem> {
         let now = Time::now().as_second();
         let item = Self {
             key: idempotency.item_key(caller),
@@ -98,11 +103,7 @@ impl KeyItem {
 
 impl Table {
     /// What this key stands for, if anything.
-    pub(super) async fn find_key<R: FromStr>(
-        &self,
-        caller: &Caller,
-        idempotency: Option<&Idempotency>,
-    ) -> Result<Option<R>> {
+    pub(super) async fn find_key<R: FromStr>(&self, caller: &Caller, idempotency: Option<&Idempotency>) -> Result<Option<R>> {
         let Some(idempotency) = idempotency else { return Ok(None) };
         let key = idempotency.item_key(caller);
         match self.get([key.clone()]).await?.take::<KeyItem>(&key)? {

@@ -15,8 +15,8 @@ use super::profiles::ProfileItem;
 use super::{Created, Idempotency, Table, owned, read};
 use crate::message::{congratulation, congratulation_metadata, is_rewarded};
 use crate::{
-    Caller, ConversationId, Error, Kind, Limit, Message, MessagePatch, Metadata, NewMessage, Page, PostedMessage, Profile, ProfileId,
-    Result, Seq, Time,
+    Caller, ConversationId, Error, Kind, Limit, Message, MessagePatch, Metadata, NewMessage, Page, PostedMessage, Profile,
+    ProfileId, Result, Seq, Time,
 };
 
 /// The item of a message.
@@ -224,10 +224,8 @@ impl Table {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .map_err(Error::internal)?;
-        let mut writes = vec![
-            TransactWriteItem::builder().update(conversation).build(),
-            TransactWriteItem::builder().update(author).build(),
-        ];
+        let mut writes =
+            vec![TransactWriteItem::builder().update(conversation).build(), TransactWriteItem::builder().update(author).build()];
         for item in std::iter::once(message).chain(reward) {
             let item = serde_dynamo::to_item(item).map_err(Error::internal)?;
             let put = Put::builder().table_name(&*self.name).set_item(Some(item)).build().map_err(Error::internal)?;
@@ -238,7 +236,8 @@ impl Table {
 
     /// What a repeated post answers: the message, and the congratulation that came with it, as they are now.
     async fn replay_message(&self, conversation_id: ConversationId, seq: Seq) -> Result<Created<PostedMessage>> {
-        let keys = [Key::conversation(conversation_id), Key::message(conversation_id, seq), Key::message(conversation_id, seq.next())];
+        let keys =
+            [Key::conversation(conversation_id), Key::message(conversation_id, seq), Key::message(conversation_id, seq.next())];
         let mut found = self.get(keys.clone()).await?;
         let live = found.take::<ConversationItem>(&keys[0])?.and_then(ConversationItem::live);
         let (Some(_), Some(message)) = (live, found.take::<MessageItem>(&keys[1])?) else { return Err(Error::Gone) };
@@ -398,7 +397,9 @@ impl Table {
             let request = self.update(Key::message(conversation_id, seq), condition, sets);
             match self.send_update(owned(request, caller)).await? {
                 Ok(item) => read(item)?,
-                Err(Some(item)) => return editable(&read(item)?, caller).and(Err(Error::internal("an edit was refused without a reason"))),
+                Err(Some(item)) => {
+                    return editable(&read(item)?, caller).and(Err(Error::internal("an edit was refused without a reason")));
+                }
                 Err(None) => return Err(NOT_FOUND),
             }
         };

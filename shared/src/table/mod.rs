@@ -63,9 +63,8 @@ impl Table {
     pub fn from_env() -> Result<Self> {
         let name = env::var("TABLE_NAME").map_err(|_| Error::internal("TABLE_NAME is not set"))?;
         let region = env::var("AWS_REGION").map_err(|_| Error::internal("AWS_REGION is not set"))?;
-        let mut config = config_over_tls()
-            .region(Region::new(region))
-            .credentials_provider(EnvironmentVariableCredentialsProvider::new());
+        let mut config =
+            config_over_tls().region(Region::new(region)).credentials_provider(EnvironmentVariableCredentialsProvider::new());
         config.set_endpoint_url(env::var("AWS_ENDPOINT_URL_DYNAMODB").ok().filter(|url| !url.is_empty()));
         Ok(Self::new(config.build(), &name))
     }
