@@ -12,8 +12,6 @@ use crate::template::{TEMPLATE, Template};
 use crate::{Gateway, engine};
 
 /// Serves the whole chat API on this machine, on an embedded DynamoDB-compatible engine.
-///
-/// With AWS_ENDPOINT_URL_DYNAMODB set, that engine is used and none is started.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Options {
@@ -29,6 +27,9 @@ pub struct Options {
     /// Port of the engine, for other tools to share.
     #[arg(long, default_value_t = 8000)]
     pub dynamodb_port: u16,
+    /// An engine that runs already, to be used instead of the embedded one.
+    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL_DYNAMODB")]
+    pub dynamodb_endpoint: Option<String>,
 }
 
 /// Serves until `stop` is ready and the requests under way are answered.
@@ -38,8 +39,8 @@ pub struct Options {
 pub async fn run(options: &Options, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
     let template = Template::parse(TEMPLATE)?;
     let listener = listen(options.port, "--port").await?;
-    let (endpoint, place) = match env::var("AWS_ENDPOINT_URL_DYNAMODB") {
-        Ok(endpoint) if !endpoint.is_empty() => (endpoint, "not started by this server".to_owned()),
+    let (endpoint, place) = match &options.dynamodb_endpoint {
+        Some(endpoint) if !endpoint.is_empty() => (endpoint.clone(), "not started by this server".to_owned()),
         _ => {
             let file = (!options.in_memory).then_some(options.database.as_path());
             let place = file.map_or("in memory".to_owned(), |file| format!("in {}", file.display()));
