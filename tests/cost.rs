@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::support::{Api, Recorder, Sent, Value, json};
+use crate::support::{Api, Recorder, Sent, Value, embedded_engine, json};
 
 fn operations(sent: &[Sent]) -> Vec<&str> {
     sent.iter().map(|sent| sent.operation.as_str()).collect()
@@ -36,7 +36,7 @@ async fn post_costs(api: &Api, recorder: &Recorder, conversation_id: &str) -> Ve
 
 #[tokio::test]
 async fn a_post_is_two_requests_and_costs_the_same_in_a_conversation_of_10_and_of_10_000_messages() {
-    let recorder = Recorder::start().await;
+    let recorder = Recorder::start(embedded_engine().await).await;
     let api = Api::on(&recorder.endpoint).await;
     let author_id = api.profile("Ada").await;
     let conversation_id = api.conversation(&author_id).await;
@@ -54,7 +54,7 @@ async fn a_post_is_two_requests_and_costs_the_same_in_a_conversation_of_10_and_o
 
 #[tokio::test]
 async fn a_list_page_reads_only_what_it_returns() {
-    let recorder = Recorder::start().await;
+    let recorder = Recorder::start(embedded_engine().await).await;
     let api = Api::on(&recorder.endpoint).await;
     let author_id = api.profile("Ada").await;
     let mut conversation_id = String::new();
@@ -94,7 +94,7 @@ async fn a_list_page_reads_only_what_it_returns() {
 
 #[tokio::test]
 async fn nothing_scans_or_filters_and_reads_of_the_table_are_strongly_consistent() {
-    let recorder = Recorder::start().await;
+    let recorder = Recorder::start(embedded_engine().await).await;
     let api = Api::on(&recorder.endpoint).await;
     let (author_id, id) = api.profile_and_conversation().await;
     let path = format!("/conversations/{id}");

@@ -6,18 +6,29 @@
 //! - `idempotency`: a repeated POST has no second effect
 //! - `requests`: what is refused before any resource is looked at, and what the gateway answers by itself
 //! - `cost`: which requests each operation sends to DynamoDB, and what they consume
+//! - `house`: what stands in more than one place is the same in all: routes, binaries, events, permissions
+//! - `permissions`: what each function sends to DynamoDB is exactly what `template.yaml` lets it
+//! - `smoke`: the smoke test finds a service that works, and one that does not
 //! - `server`: the development server itself: restart, ports, files
 //!
 //! Each test has a table of its own on an engine of its own. With `AWS_ENDPOINT_URL_DYNAMODB` set they share that engine, each
 //! with its own table. With `CHAT_API_URL` set, all that does not need a table to itself runs against that service instead.
+//!
+//! `tests/dynamodb-local` starts Amazon's own DynamoDB Local. Where it and the embedded engine differ:
+//! - it reports 2 capacity units for a whole transaction, where DynamoDB and the embedded engine report 2 for each item written;
+//!   so `cost` always runs on the embedded engine;
+//! - it answers a conflict (`TransactionConflict`) when transactions meet, as DynamoDB does; the embedded engine never does.
 
 mod conversations;
 mod cost;
+mod house;
 mod idempotency;
 mod messages;
 mod pages;
+mod permissions;
 mod points;
 mod profiles;
 mod requests;
 mod server;
+mod smoke;
 mod support;

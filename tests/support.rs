@@ -106,6 +106,10 @@ impl Api {
         Self { client: Client::new(), url: url.to_owned() }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Sends a request with these headers and this body, as they are.
     pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
@@ -182,11 +186,14 @@ impl Api {
 pub(crate) async fn engine_endpoint() -> String {
     match env::var("AWS_ENDPOINT_URL_DYNAMODB") {
         Ok(endpoint) if !endpoint.is_empty() => endpoint,
-        _ => {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            engine::serve(listener, engine::open(None).expect("a database")).expect("an engine")
-        }
+        _ => embedded_engine().await,
     }
+}
+
+/// An embedded engine in memory, whatever the others use.
+pub(crate) async fn embedded_engine() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    engine::serve(listener, engine::open(None).expect("a database")).expect("an engine")
 }
 
 /// A request that the service sent to DynamoDB, and the answer.
@@ -216,8 +223,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) async fn start() -> Self {
-        let engine = engine_endpoint().await;
+    pub(crate) async fn start(engine: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let sent: Arc<Mutex<Vec<Sent>>> = Arc::default();

@@ -1,6 +1,6 @@
 //! The handlers of conversations.
 
-use shared::{ConversationId, ConversationPatch, NewConversation, Result};
+use shared::{ConversationId, ConversationPatch, NewConversation, Result, Table};
 
 use crate::Reply;
 use crate::body::Fields;
@@ -43,6 +43,13 @@ pub async fn delete_conversation(invocation: Invocation) -> Reply {
     invocation.query(&[])?;
     invocation.table.delete_conversation(&invocation.caller, id).await?;
     no_content()
+}
+
+/// The scheduled function `purge-deleted`: goes on with deletions that found no time to remove everything.
+pub async fn purge_deleted(table: Table) -> Result<()> {
+    let purged = table.purge_deleted().await?;
+    tracing::info!(purged, "purged");
+    Ok(())
 }
 
 fn new_conversation(mut fields: Fields) -> Result<NewConversation> {

@@ -13,7 +13,7 @@ use lambda_http::http::header::{
 };
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::request::RequestContext;
-use lambda_http::{Body, Request, RequestExt, Response};
+use lambda_http::{Body, Context, Request, RequestExt, Response};
 use problem_details::{ProblemDetails, ProblemType};
 use serde::Serialize;
 use shared::error::FieldErrors;
@@ -150,6 +150,14 @@ impl Query {
         let parse = |text: &str| text.parse().map_err(|error| Error::Malformed(format!("{name} {error}")));
         self.text(name).map(parse).transpose()
     }
+}
+
+/// When an invocation has to be answered: [`MARGIN`] before it would be cut off.
+#[must_use]
+pub fn deadline(context: &Context) -> Instant {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let left = Duration::from_millis(context.deadline).saturating_sub(now);
+    Instant::now() + left.saturating_sub(MARGIN)
 }
 
 /// Answers a request: finds out who asks and until when, calls the handler, turns an error into its status, and writes the one

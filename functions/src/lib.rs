@@ -8,13 +8,16 @@ pub mod conversations;
 pub mod http;
 pub mod messages;
 pub mod profiles;
+pub mod smoke;
 
 use std::future::Future;
 use std::pin::Pin;
 
-use lambda_http::{Body, Error, Response, service_fn, tracing};
+use lambda_http::{Body, Error, LambdaEvent, Response, lambda_runtime, service_fn, tracing};
+use serde::de::IgnoredAny;
+use shared::Table;
 
-use crate::http::{Auth, Invocation, respond};
+use crate::http::{Auth, Invocation, deadline, respond};
 
 /// What a handler answers.
 pub type Reply = shared::Result<Response<Body>>;
@@ -28,10 +31,24 @@ where
     F: Future<Output = Reply> + Send,
 {
     tracing::init_default_subscriber();
-    let table = shared::Table::from_env()?;
+    let table = Table::from_env()?;
     let auth = Auth::from_env();
     let (table, handler) = (&table, &handler);
     lambda_http::run(service_fn(|request| async move { Ok::<_, Error>(respond(table, auth, handler, request).await) })).await
+}
+
+/// Runs a task as a Lambda function on a schedule; what the event says does not matter.
+pub async fn run_scheduled<F>(task: impl Fn(Table) -> F) -> Result<(), Error>
+where
+    F: Future<Output = shared::Result<()>>,
+{
+    tracing::init_default_subscriber();
+    let table = Table::from_env()?;
+    let (table, task) = (&table, &task);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<IgnoredAny>| async move {
+        task(table.until(deadline(&event.context))).await.map_err(|error| Error::from(error.chain()))
+    }))
+    .await
 }
 
 /// The handler behind a function, by the function's name; `None` when there is no such function.

@@ -151,16 +151,21 @@ impl Table {
     /// First it is marked, which takes it out of everyone's reach; then its messages are removed for as long as there is time.
     /// What is left then is removed by the next DELETE or by [`Table::purge_deleted`], so it is a success in any case.
     pub async fn delete_conversation(&self, caller: &Caller, id: ConversationId) -> Result<()> {
-        let request = self.update(Key::conversation(id), "attribute_exists(pk)", vec![("listing", DELETED.into())]);
-        match self.send_update(owned(request, caller)).await? {
-            Ok(_) => {}
-            Err(Some(_)) => return Err(Error::Forbidden),
-            Err(None) => return Err(NOT_FOUND),
-        }
+        self.mark_deleted(caller, id).await?;
         if let Err(error) = self.purge(id).await {
             tracing::warn!(conversation = %id, error = error.chain(), "deleted, but not all of it is removed yet");
         }
         Ok(())
+    }
+
+    /// Takes a conversation out of everyone's reach, if the caller may.
+    pub async fn mark_deleted(&self, caller: &Caller, id: ConversationId) -> Result<()> {
+        let request = self.update(Key::conversation(id), "attribute_exists(pk)", vec![("listing", DELETED.into())]);
+        match self.send_update(owned(request, caller)).await? {
+            Ok(_) => Ok(()),
+            Err(Some(_)) => Err(Error::Forbidden),
+            Err(None) => Err(NOT_FOUND),
+        }
     }
 
     /// Removes what is left of deleted conversations, for as long as there is time. Answers how many it finished.
@@ -170,7 +175,10 @@ impl Table {
             let (keys, more) = self.listed(DELETED, Limit::default(), before).await?;
             for key in &keys {
                 let Some(Ok(id)) = key.pk.strip_prefix("CONVERSATION#").map(str::parse) else { continue };
-                self.purge(id).await?;
+                if let Err(error) = self.purge(id).await {
+                    tracing::warn!(conversation = %id, error = error.chain(), "not all of it is removed yet");
+                    return Ok(purged);
+                }
                 purged += 1;
             }
             if more.is_none() {

@@ -1,0 +1,84 @@
+//! What stands in more than one place is the same in all of them: routes, the router of `cargo lambda`, binaries, events.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lambda_http::RequestExt;
+use local::template::{TEMPLATE, Template};
+
+use crate::support::Value;
+
+/// Functions that run on a schedule and have no route.
+const SCHEDULED: [&str; 2] = ["purge-deleted", "smoke-test"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The functions of the template, and the route of each that has one.
+fn functions() -> BTreeMap<String, Option<(String, String)>> {
+    let yaml: Value = serde_saphyr::from_str(TEMPLATE).expect("YAML");
+    let resources = yaml["Resources"].as_object().expect("resources");
+    let binaries = resources.values().filter(|resource| resource["Type"] == "AWS::Serverless::Function").map(|resource| {
+        let binary = &resource["Metadata"]["BuildProperties"]["Binary"];
+        (binary.as_str().expect("a binary").to_owned(), None)
+    });
+    let mut functions: BTreeMap<String, Option<(String, String)>> = binaries.collect();
+    for route in Template::parse(TEMPLATE).expect("the template").routes {
+        functions.insert(route.function, Some((route.method, route.path)));
+    }
+    functions
+}
+
+/// The names of the files in a folder, without their extension.
+fn names(folder: &str) -> BTreeSet<String> {
+    let files = fs::read_dir(root().join(folder)).expect("a folder");
+    files.map(|file| file.expect("a file").path().file_stem().expect("a name").to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn every_function_has_a_binary_an_event_and_a_handler_or_a_schedule() {
+    let declared: BTreeSet<String> = functions().into_keys().collect();
+    assert_eq!(names("functions/src/bin"), declared, "binaries in functions/src/bin (left) and functions in template.yaml (right)");
+    assert_eq!(names("events"), declared, "events (left) and functions in template.yaml (right)");
+    for (function, route) in functions() {
+        let scheduled = SCHEDULED.contains(&function.as_str());
+        assert_eq!(functions::handler(&function).is_none(), scheduled, "{function}: a handler in functions/src/lib.rs");
+        assert_eq!(route.is_none(), scheduled, "{function}: a route in template.yaml");
+    }
+}
+
+#[test]
+fn cargo_lambda_routes_as_the_template_does() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let manifest: toml::Table = manifest.parse().expect("TOML");
+    let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().expect("a router");
+    let text = |route: &toml::Value, field: &str| route[field].as_str().expect("text").to_owned();
+    let mut routed = BTreeMap::new();
+    for (path, routes) in router {
+        for route in routes.as_array().expect("routes") {
+            routed.insert((text(route, "method"), path.clone()), text(route, "function"));
+        }
+    }
+    let declared = functions().into_iter().filter_map(|(function, route)| Some((route?, function)));
+    assert_eq!(routed, declared.collect(), "the router in Cargo.toml (left) and the routes of template.yaml (right)");
+}
+
+#[test]
+fn every_event_is_one_that_its_function_would_be_sent() {
+    for (function, route) in functions() {
+        let Some((method, path)) = route else { continue };
+        let file = format!("events/{function}.json");
+        let event = fs::read_to_string(root().join(&file)).expect("an event");
+        let request = lambda_http::request::from_str(&event).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let event: Value = serde_json::from_str(&event).expect("JSON");
+        assert_eq!(event["routeKey"], format!("{method} {path}"), "{file}");
+        assert_eq!(request.method().as_str(), method, "{file}");
+        let mut expected = path.clone();
+        for (name, value) in request.path_parameters().iter() {
+            expected = expected.replace(&format!("{{{name}}}"), value);
+        }
+        assert_eq!(request.raw_http_path(), expected, "{file}");
+    }
+}
