@@ -28,6 +28,9 @@ use crate::Reply;
 /// How long before the end of the invocation a request is answered, whatever is known by then.
 const MARGIN: Duration = Duration::from_secs(2);
 
+/// How long an invocation lasts where nobody tells.
+const UNTOLD: Duration = Duration::from_secs(10);
+
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -152,11 +155,12 @@ impl Query {
     }
 }
 
-/// When an invocation has to be answered: [`MARGIN`] before it would be cut off.
+/// When an invocation has to be answered: [`MARGIN`] before it would be cut off. `cargo lambda watch` tells a deadline in 1970;
+/// one that has passed counts as not told.
 #[must_use]
 pub fn deadline(context: &Context) -> Instant {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let left = Duration::from_millis(context.deadline).saturating_sub(now);
+    let left = Duration::from_millis(context.deadline).checked_sub(now).unwrap_or(UNTOLD);
     Instant::now() + left.saturating_sub(MARGIN)
 }
 
@@ -275,4 +279,23 @@ fn problem(error: &Error, request_id: &str) -> Response<Body> {
 /// Whether this method's body is a merge patch.
 pub(crate) fn is_patch(invocation: &Invocation) -> bool {
     invocation.request.method() == Method::PATCH
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(context: &Context) -> Duration {
+        deadline(context).saturating_duration_since(Instant::now())
+    }
+
+    #[test]
+    fn a_request_is_answered_two_seconds_before_its_invocation_is_cut_off() {
+        let mut context = Context::default();
+        let cut_off = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + Duration::from_secs(60);
+        context.deadline = u64::try_from(cut_off.as_millis()).unwrap_or_default();
+        assert!((57..=58).contains(&left(&context).as_secs()));
+        context.deadline = 600_000;
+        assert!((7..=8).contains(&left(&context).as_secs()), "a deadline in 1970 is none");
+    }
 }

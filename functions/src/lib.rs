@@ -46,7 +46,7 @@ where
     let table = Table::from_env()?;
     let (table, task) = (&table, &task);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<IgnoredAny>| async move {
-        task(table.until(deadline(&event.context))).await.map_err(|error| Error::from(error.chain()))
+        Box::pin(task(table.until(deadline(&event.context)))).await.map_err(|error| Error::from(error.chain()))
     }))
     .await
 }
