@@ -176,9 +176,7 @@ where
         Some(RequestContext::ApiGatewayV2(context)) => context.route_key.clone().unwrap_or_default(),
         _ => String::new(),
     };
-    let left =
-        Duration::from_millis(context.deadline).saturating_sub(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-    let table = table.until(started + left.saturating_sub(MARGIN));
+    let table = table.until(deadline(&context));
     let reply = match auth.caller(&request) {
         _ if request.body().len() > MAX_BODY => Err(Error::TooLarge),
         Ok(caller) => handler(Invocation { table: table.clone(), caller, request }).await,
