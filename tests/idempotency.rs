@@ -168,6 +168,12 @@ async fn a_key_that_is_no_uuid_is_refused() {
     for key in ["", "x", "\"\"", "123", "\"01890a5d-ac96-774b-bcce-b302099a8057", "01890a5dac96774bbcceb302099a8057"] {
         api.post_with_key("/profiles", key, &json!({ "first_name": "A" })).await.problem(400);
     }
+}
+
+/// `cargo lambda watch` passes on one of repeated headers; API Gateway joins them.
+#[tokio::test]
+async fn two_keys_are_no_key() {
+    let api = Api::own().await;
     let twice =
         [("idempotency-key", "01890a5d-ac96-774b-bcce-b302099a8057"), ("idempotency-key", "01890a5d-ac96-774b-bcce-b302099a8057")];
     let headers = [twice[0], twice[1], ("content-type", "application/json")];
