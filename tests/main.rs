@@ -9,6 +9,7 @@
 //! - `house`: what stands in more than one place is the same in all: routes, binaries, events, permissions
 //! - `permissions`: what each function sends to DynamoDB is exactly what `template.yaml` lets it
 //! - `smoke`: the smoke test finds a service that works, and one that does not
+//! - `logs`: one line for each request, and nothing of what was said in it
 //! - `server`: the development server itself: restart, ports, files
 //!
 //! Each test has a table of its own on an engine of its own. With `AWS_ENDPOINT_URL_DYNAMODB` set they share that engine, each
@@ -23,6 +24,7 @@ mod conversations;
 mod cost;
 mod house;
 mod idempotency;
+mod logs;
 mod messages;
 mod pages;
 mod permissions;

@@ -5,6 +5,7 @@ use std::env;
 use std::fmt::Display;
 use std::future::Future;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_http::http::header::{
@@ -27,6 +28,9 @@ use crate::Reply;
 
 /// How long before the end of the invocation a request is answered, whatever is known by then.
 const MARGIN: Duration = Duration::from_secs(2);
+
+/// Whether this process has answered nothing yet.
+static COLD: AtomicBool = AtomicBool::new(true);
 
 /// How long an invocation lasts where nobody tells.
 const UNTOLD: Duration = Duration::from_secs(10);
@@ -191,9 +195,11 @@ where
     let usage = table.usage();
     tracing::info!(
         request_id = context.request_id,
+        function = context.env_config.function_name,
         route,
         status = response.status().as_u16(),
         latency_ms = started.elapsed().as_secs_f64() * 1e3,
+        cold_start = COLD.swap(false, Ordering::Relaxed),
         requests = usage.requests,
         transactions = usage.transactions,
         read_units = usage.read_units,

@@ -22,6 +22,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use functions::http::{Auth, respond};
 use jiff::Timestamp;
+use lambda_http::lambda_runtime::Config;
 use lambda_http::{Context, RequestExt};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -90,6 +91,7 @@ impl Gateway {
         let deadline = now() + route.timeout;
         context.deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         context.request_id = request_id;
+        context.env_config = Arc::new(Config { function_name: route.function.clone(), ..Config::default() });
         let request = request.with_lambda_context(context);
         let (table, auth) = (self.table.clone(), self.auth);
         // In a task of its own, so that a panic ends one invocation and not the server, as it does on Lambda.
