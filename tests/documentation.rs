@@ -1,0 +1,138 @@
+//! What people and tools read about the API: the pages, their files, and the OpenAPI document.
+
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+
+use crate::support::{Answer, Api, json};
+
+/// What a browser asks for.
+const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8");
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The paths that a page loads by itself.
+fn loaded_by(page: &str) -> Vec<&str> {
+    let tags = page.split('<').filter(|tag| tag.starts_with("script") || tag.starts_with("link"));
+    let values = tags.flat_map(|tag| tag.split([' ', '>']));
+    let values = values.filter_map(|attribute| attribute.strip_prefix("src=\"").or(attribute.strip_prefix("href=\"")));
+    values.filter_map(|value| value.strip_suffix('"')).filter(|value| !value.starts_with("data:")).collect()
+}
+
+#[track_caller]
+fn assert_careful(answer: &Answer) {
+    assert_eq!(answer.header("content-security-policy"), POLICY);
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    assert_eq!(answer.header("referrer-policy"), "no-referrer");
+    assert_eq!(answer.header("cache-control"), "no-cache");
+    assert_eq!(answer.header("vary"), "Accept, Accept-Encoding");
+}
+
+#[tokio::test]
+async fn a_browser_gets_a_page_and_everyone_else_the_index() {
+    let api = Api::own().await;
+    for accept in [BROWSER.1, "text/html", "text/*", "application/json;q=0.5, text/html;q=0.6", "TEXT/HTML ; Q=1, */*;q=0.9"] {
+        let answer = api.send("GET", "/", &[("accept", accept)], "").await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "text/html; charset=utf-8"), "{accept}");
+        assert!(answer.text.starts_with("<!doctype html>"), "{accept}");
+        assert_careful(&answer);
+    }
+    for accept in ["*/*", "application/json", "text/html;q=0.5, application/json", "text/html;q=0, */*", "image/png", ""] {
+        let answer = api.send("GET", "/", &[("accept", accept)], "").await;
+        let index = json!({
+            "profiles": "/profiles",
+            "conversations": "/conversations",
+            "documentation": "/docs",
+            "openapi": "/openapi.json",
+        });
+        assert_eq!(answer.with(200), index, "{accept:?}");
+        assert_eq!(answer.header("content-type"), "application/json", "{accept:?}");
+        assert_careful(&answer);
+        for path in index.as_object().expect("an object").values() {
+            api.get(path.as_str().expect("a path")).await.with_status(200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_served_with_everything_that_it_loads_and_nothing_from_elsewhere() {
+    let api = Api::own().await;
+    for (page, least) in [("/", 4), ("/docs", 3)] {
+        let answer = api.send("GET", page, &[BROWSER], "").await;
+        let paths = loaded_by(&answer.text);
+        assert!(paths.len() >= least, "{page} loads {paths:?}");
+        for path in paths {
+            let file = api.get(path).await;
+            file.with_status(200);
+            let expected = if path.ends_with(".css") { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
+            assert_eq!(file.header("content-type"), expected, "{path}");
+            assert_careful(&file);
+            let imports = file.text.lines().filter(|line| line.starts_with("import "));
+            for import in imports.filter_map(|line| line.split('"').nth(1)?.strip_prefix("./")) {
+                api.get(&format!("/assets/{import}")).await.with_status(200);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_there_is_not_found() {
+    let api = Api::own().await;
+    for path in ["/assets/none.js", "/docs/none", "/assets/index.html", "/docs/..%2Fopenapi.json", "/docs/swagger-ui.js"] {
+        api.get(path).await.problem(404);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_a_file_is_not_sent_it_again() {
+    let api = Api::own().await;
+    for path in ["/", "/assets/app.js", "/docs", "/docs/swagger-ui-bundle.js", "/openapi.json"] {
+        let tag = api.get(path).await.header("etag").to_owned();
+        assert!(tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"'), "{tag}");
+        for same in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+            let answer = api.send("GET", path, &[("if-none-match", &same)], "").await;
+            assert_eq!((answer.status.as_u16(), answer.text.as_str()), (304, ""), "{path}");
+            assert_eq!(answer.header("etag"), tag);
+            assert_careful(&answer);
+        }
+        let gzip = api.send("GET", path, &[("accept-encoding", "gzip")], "").await.header("etag").to_owned();
+        assert_ne!(gzip, tag, "a strong tag belongs to one encoding");
+        for other in [&gzip, "\"other\"", tag.trim_matches('"')] {
+            api.send("GET", path, &[("if-none-match", other)], "").await.with_status(200);
+        }
+    }
+    let page = api.send("GET", "/", &[BROWSER], "").await;
+    assert_ne!(page.header("etag"), api.get("/").await.header("etag"));
+}
+
+#[tokio::test]
+async fn a_client_that_reads_gzip_gets_it() {
+    let api = Api::own().await;
+    for path in ["/", "/assets/app.css", "/docs", "/docs/swagger-ui-bundle.js", "/openapi.json"] {
+        let plain = api.get(path).await;
+        assert_eq!(plain.header("content-encoding"), "");
+        for accepted in ["gzip", "br, gzip;q=0.5", "*", "GZIP"] {
+            let answer = api.send("GET", path, &[("accept-encoding", accepted)], "").await;
+            assert_eq!(answer.header("content-encoding"), "gzip", "{path} {accepted}");
+            let mut text = String::new();
+            GzDecoder::new(answer.bytes.as_slice()).read_to_string(&mut text).expect("gzip");
+            assert!(text == plain.text, "{path} {accepted}");
+        }
+        for accepted in ["identity", "gzip;q=0", "br", "gzip;q=0, *"] {
+            let answer = api.send("GET", path, &[("accept-encoding", accepted)], "").await;
+            assert_eq!(answer.header("content-encoding"), "", "{path} {accepted}");
+        }
+        // API Gateway passes on answers of up to 6 MB, in base64.
+        assert!(plain.text.len() * 4 / 3 < 6_000_000, "{path} is too large for Lambda");
+    }
+}
+
+#[tokio::test]
+async fn the_documentation_is_public_where_everything_else_is_not() {
+    let api = Api::closed().await;
+    for path in ["/", "/assets/app.css", "/docs", "/openapi.json"] {
+        api.get(path).await.with_status(200);
+    }
+    api.get("/profiles").await.problem(401);
+}
