@@ -204,7 +204,19 @@ impl Exchange {
     /// The answer, with the headers that all have; and the one line of the log.
     fn finish(self, reply: Reply, usage: Usage) -> Response<Body> {
         let Self { started, context, route } = self;
-        let mut response = reply.unwrap_or_else(|error| problem(&error, &context.request_id));
+        let mut response = reply.unwrap_or_else(|error| {
+            let response = problem(&error, &context.request_id);
+            // What a client cannot change is logged here, and nowhere else.
+            if response.status().is_server_error() {
+                tracing::error!(
+                    request_id = context.request_id,
+                    status = response.status().as_u16(),
+                    error = error.chain(),
+                    "failed"
+                );
+            }
+            response
+        });
         let headers = response.headers_mut();
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -262,8 +274,8 @@ struct Extensions<'e> {
     errors: Option<&'e FieldErrors>,
 }
 
-/// An error as problem details (RFC 9457). What a client cannot change is logged here, and nowhere else.
-fn problem(error: &Error, request_id: &str) -> Response<Body> {
+/// An error as problem details (RFC 9457).
+pub(crate) fn problem(error: &Error, request_id: &str) -> Response<Body> {
     let (status, header) = match error {
         Error::Malformed(_) => (StatusCode::BAD_REQUEST, None),
         Error::Unauthenticated => (StatusCode::UNAUTHORIZED, Some((WWW_AUTHENTICATE, "Bearer"))),
@@ -279,7 +291,6 @@ fn problem(error: &Error, request_id: &str) -> Response<Body> {
     };
     let mut detail = error.to_string();
     if status.is_server_error() {
-        tracing::error!(request_id, status = status.as_u16(), error = error.chain(), "failed");
         detail.push_str(&format!(" Request id: {request_id}."));
     }
     let errors = if let Error::Invalid(errors) = error { Some(errors) } else { None };

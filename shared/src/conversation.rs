@@ -46,7 +46,7 @@ pub struct NewConversation {
     pub author_id: ProfileId,
 }
 
-/// What a client sends to change a conversation; `None` leaves a field as it is.
+/// What a client sends to change a conversation; a field that is not there stays as it is.
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct ConversationPatch {
     /// The new subject.

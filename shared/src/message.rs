@@ -143,7 +143,7 @@ pub struct NewMessage {
     pub metadata: Metadata,
 }
 
-/// What a client sends to change a message; `None` leaves a field as it is.
+/// What a client sends to change a message; a field that is not there stays as it is.
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct MessagePatch {
     /// The new text.

@@ -64,7 +64,7 @@ pub struct NewProfile {
     pub job_title: Name,
 }
 
-/// What a client sends to change a profile; `None` leaves a field as it is.
+/// What a client sends to change a profile; a field that is not there stays as it is.
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct ProfilePatch {
     /// The new first name.
