@@ -16,17 +16,20 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The functions of the template, and the route of each that has one.
-fn functions() -> BTreeMap<String, Option<(String, String)>> {
+/// A method and a path.
+type Route = (String, String);
+
+/// The functions of the template, and the routes of each; a scheduled one has none.
+fn functions() -> BTreeMap<String, BTreeSet<Route>> {
     let yaml: Value = serde_saphyr::from_str(TEMPLATE).expect("YAML");
     let resources = yaml["Resources"].as_object().expect("resources");
     let binaries = resources.values().filter(|resource| resource["Type"] == "AWS::Serverless::Function").map(|resource| {
         let binary = &resource["Metadata"]["BuildProperties"]["Binary"];
-        (binary.as_str().expect("a binary").to_owned(), None)
+        (binary.as_str().expect("a binary").to_owned(), BTreeSet::new())
     });
-    let mut functions: BTreeMap<String, Option<(String, String)>> = binaries.collect();
+    let mut functions: BTreeMap<String, BTreeSet<Route>> = binaries.collect();
     for route in Template::parse(TEMPLATE).expect("the template").routes {
-        functions.insert(route.function, Some((route.method, route.path)));
+        functions.entry(route.function).or_default().insert((route.method, route.path));
     }
     functions
 }
@@ -42,10 +45,10 @@ fn every_function_has_a_binary_an_event_and_a_handler_or_a_schedule() {
     let declared: BTreeSet<String> = functions().into_keys().collect();
     assert_eq!(names("functions/src/bin"), declared, "binaries in functions/src/bin (left) and functions in template.yaml (right)");
     assert_eq!(names("events"), declared, "events (left) and functions in template.yaml (right)");
-    for (function, route) in functions() {
+    for (function, routes) in functions() {
         let scheduled = SCHEDULED.contains(&function.as_str());
         assert_eq!(functions::handler(&function).is_none(), scheduled, "{function}: a handler in functions/src/lib.rs");
-        assert_eq!(route.is_none(), scheduled, "{function}: a route in template.yaml");
+        assert_eq!(routes.is_empty(), scheduled, "{function}: a route in template.yaml");
     }
 }
 
@@ -61,19 +64,20 @@ fn cargo_lambda_routes_as_the_template_does() {
             routed.insert((text(route, "method"), path.clone()), text(route, "function"));
         }
     }
-    let declared = functions().into_iter().filter_map(|(function, route)| Some((route?, function)));
+    let declared = functions().into_iter();
+    let declared = declared.flat_map(|(function, routes)| routes.into_iter().map(move |route| (route, function.clone())));
     assert_eq!(routed, declared.collect(), "the router in Cargo.toml (left) and the routes of template.yaml (right)");
 }
 
 #[test]
 fn every_event_is_one_that_its_function_would_be_sent() {
-    for (function, route) in functions() {
-        let Some((method, path)) = route else { continue };
+    for (function, routes) in functions().into_iter().filter(|(_, routes)| !routes.is_empty()) {
         let file = format!("events/{function}.json");
         let event = fs::read_to_string(root().join(&file)).expect("an event");
         let request = lambda_http::request::from_str(&event).unwrap_or_else(|error| panic!("{file}: {error}"));
         let event: Value = serde_json::from_str(&event).expect("JSON");
-        assert_eq!(event["routeKey"], format!("{method} {path}"), "{file}");
+        let route = routes.iter().find(|(method, path)| event["routeKey"] == format!("{method} {path}"));
+        let (method, path) = route.unwrap_or_else(|| panic!("{file}: {} is none of {routes:?}", event["routeKey"]));
         assert_eq!(request.method().as_str(), method, "{file}");
         let mut expected = path.clone();
         for (name, value) in request.path_parameters().iter() {

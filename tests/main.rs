@@ -6,6 +6,7 @@
 //! - `idempotency`: a repeated POST has no second effect
 //! - `requests`: what is refused before any resource is looked at, and what the gateway answers by itself
 //! - `cost`: which requests each operation sends to DynamoDB, and what they consume
+//! - `documentation`: the pages, their files, and the OpenAPI document, which says what is true
 //! - `house`: what stands in more than one place is the same in all: routes, binaries, events, permissions
 //! - `permissions`: what each function sends to DynamoDB is exactly what `template.yaml` lets it
 //! - `smoke`: the smoke test finds a service that works, and one that does not
@@ -22,6 +23,7 @@
 
 mod conversations;
 mod cost;
+mod documentation;
 mod house;
 mod idempotency;
 mod logs;

@@ -29,6 +29,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -37,10 +38,16 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text))
     }
 
+    /// Fails unless the answer has this status.
+    #[track_caller]
+    pub(crate) fn with_status(&self, status: u16) {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+    }
+
     /// The body of an answer that must have this status.
     #[track_caller]
     pub(crate) fn with(&self, status: u16) -> Value {
-        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self.with_status(status);
         if self.text.is_empty() { Value::Null } else { self.json() }
     }
 
@@ -93,9 +100,19 @@ impl Api {
         Self::serve(&template, table).await
     }
 
+    /// A service that answers only those who are signed in, without a table behind it.
+    pub(crate) async fn closed() -> Self {
+        let template = Template::parse(TEMPLATE).expect("the template");
+        Self::serve_as(Auth::Jwt, &template, Table::at("http://127.0.0.1:1", "none")).await
+    }
+
     /// A service on this table.
     pub(crate) async fn serve(template: &Template, table: Table) -> Self {
-        let gateway = Gateway::new(template, table, Auth::Open).expect("a gateway");
+        Self::serve_as(Auth::Open, template, table).await
+    }
+
+    async fn serve_as(auth: Auth, template: &Template, table: Table) -> Self {
+        let gateway = Gateway::new(template, table, auth).expect("a gateway");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(gateway.serve(listener, std::future::pending()));
@@ -119,7 +136,8 @@ impl Api {
         }
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, text: response.text().await.expect("a body") }
+        let bytes = response.bytes().await.expect("a body").to_vec();
+        Answer { status, headers, text: String::from_utf8_lossy(&bytes).into_owned(), bytes }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -1,12 +1,17 @@
 //! The handlers of conversations.
 
-use shared::{ConversationId, ConversationPatch, NewConversation, Result, Table};
+use shared::{Conversation, ConversationId, ConversationPatch, Limit, NewConversation, Page, Result, Table};
 
 use crate::Reply;
 use crate::body::Fields;
 use crate::http::{Invocation, created, no_content, ok};
 
-/// `POST /conversations`
+/// Open a conversation.
+#[utoipa::path(
+    post, path = "/conversations", tag = "conversations",
+    request_body = NewConversation,
+    responses((status = 201, body = Conversation)),
+)]
 pub async fn create_conversation(invocation: Invocation) -> Reply {
     invocation.query(&[])?;
     let idempotency = invocation.idempotency("create-conversation", &[])?;
@@ -15,21 +20,39 @@ pub async fn create_conversation(invocation: Invocation) -> Reply {
     created(&conversation, |conversation| format!("/conversations/{}", conversation.id))
 }
 
-/// `GET /conversations`
+/// List conversations, newest first.
+///
+/// A conversation opened just now may be missing for a moment.
+#[utoipa::path(
+    get, path = "/conversations", tag = "conversations",
+    params(("limit" = Option<Limit>, Query), ("before" = Option<ConversationId>, Query)),
+    responses((status = 200, body = Page<Conversation>)),
+)]
 pub async fn list_conversations(invocation: Invocation) -> Reply {
     let query = invocation.query(&["limit", "before"])?;
     let limit = query.get("limit")?.unwrap_or_default();
     ok(&invocation.table.list_conversations(limit, query.get("before")?).await?)
 }
 
-/// `GET /conversations/{conversation_id}`
+/// Get a conversation with its newest messages.
+#[utoipa::path(
+    get, path = "/conversations/{conversation_id}", tag = "conversations",
+    params(("conversation_id" = ConversationId, Path)),
+    responses((status = 200, body = Conversation)),
+)]
 pub async fn get_conversation(invocation: Invocation) -> Reply {
     let id: ConversationId = invocation.path("conversation_id")?;
     invocation.query(&[])?;
     ok(&invocation.table.get_conversation(id).await?)
 }
 
-/// `PATCH /conversations/{conversation_id}`
+/// Change a conversation.
+#[utoipa::path(
+    patch, path = "/conversations/{conversation_id}", tag = "conversations",
+    params(("conversation_id" = ConversationId, Path)),
+    request_body = ConversationPatch,
+    responses((status = 200, body = Conversation)),
+)]
 pub async fn update_conversation(invocation: Invocation) -> Reply {
     let id: ConversationId = invocation.path("conversation_id")?;
     invocation.query(&[])?;
@@ -37,7 +60,12 @@ pub async fn update_conversation(invocation: Invocation) -> Reply {
     ok(&invocation.table.update_conversation(&invocation.caller, id, patch).await?)
 }
 
-/// `DELETE /conversations/{conversation_id}`
+/// Delete a conversation and its messages.
+#[utoipa::path(
+    delete, path = "/conversations/{conversation_id}", tag = "conversations",
+    params(("conversation_id" = ConversationId, Path)),
+    responses((status = 204)),
+)]
 pub async fn delete_conversation(invocation: Invocation) -> Reply {
     let id: ConversationId = invocation.path("conversation_id")?;
     invocation.query(&[])?;

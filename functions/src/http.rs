@@ -19,7 +19,7 @@ use problem_details::{ProblemDetails, ProblemType};
 use serde::Serialize;
 use shared::error::FieldErrors;
 use shared::id::parse_uuid;
-use shared::table::Created;
+use shared::table::{Created, Usage};
 use shared::text::MAX_BODY;
 use shared::{Caller, Error, Idempotency, Result, Table};
 use tokio::time::Instant;
@@ -174,39 +174,73 @@ pub async fn respond<F>(table: &Table, auth: Auth, handler: &impl Fn(Invocation)
 where
     F: Future<Output = Reply>,
 {
-    let started = Instant::now();
-    let context = request.lambda_context();
-    let route = match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV2(context)) => context.route_key.clone().unwrap_or_default(),
-        _ => String::new(),
-    };
-    let table = table.until(deadline(&context));
+    let exchange = Exchange::start(&request);
+    let table = table.until(deadline(&exchange.context));
     let reply = match auth.caller(&request) {
         _ if request.body().len() > MAX_BODY => Err(Error::TooLarge),
         Ok(caller) => handler(Invocation { table: table.clone(), caller, request }).await,
         Err(error) => Err(error),
     };
-    let mut response = reply.unwrap_or_else(|error| problem(&error, &context.request_id));
-    let headers = response.headers_mut();
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
-    let usage = table.usage();
-    tracing::info!(
-        request_id = context.request_id,
-        function = context.env_config.function_name,
-        route,
-        status = response.status().as_u16(),
-        latency_ms = started.elapsed().as_secs_f64() * 1e3,
-        cold_start = COLD.swap(false, Ordering::Relaxed),
-        requests = usage.requests,
-        transactions = usage.transactions,
-        read_units = usage.read_units,
-        write_units = usage.write_units,
-        "request"
-    );
-    response
+    exchange.finish(reply, table.usage())
+}
+
+/// Answers a request that needs neither a caller nor the table.
+pub fn respond_to_anyone(handler: fn(&Request) -> Reply, request: &Request) -> Response<Body> {
+    Exchange::start(request).finish(handler(request), Usage::default())
+}
+
+/// What every answer takes from its request, whoever makes it.
+struct Exchange {
+    started: Instant,
+    context: Context,
+    route: String,
+}
+
+impl Exchange {
+    fn start(request: &Request) -> Self {
+        let route = match request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => context.route_key.clone().unwrap_or_default(),
+            _ => String::new(),
+        };
+        Self { started: Instant::now(), context: request.lambda_context(), route }
+    }
+
+    /// The answer, with the headers that all have; and the one line of the log.
+    fn finish(self, reply: Reply, usage: Usage) -> Response<Body> {
+        let Self { started, context, route } = self;
+        let mut response = reply.unwrap_or_else(|error| {
+            let response = problem(&error, &context.request_id);
+            // What a client cannot change is logged here, and nowhere else.
+            if response.status().is_server_error() {
+                tracing::error!(
+                    request_id = context.request_id,
+                    status = response.status().as_u16(),
+                    error = error.chain(),
+                    "failed"
+                );
+            }
+            response
+        });
+        let headers = response.headers_mut();
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        tracing::info!(
+            request_id = context.request_id,
+            function = context.env_config.function_name,
+            route,
+            status = response.status().as_u16(),
+            latency_ms = started.elapsed().as_secs_f64() * 1e3,
+            cold_start = COLD.swap(false, Ordering::Relaxed),
+            requests = usage.requests,
+            transactions = usage.transactions,
+            read_units = usage.read_units,
+            write_units = usage.write_units,
+            "request"
+        );
+        response
+    }
 }
 
 /// 200 with a resource or a page of them.
@@ -246,8 +280,8 @@ struct Extensions<'e> {
     errors: Option<&'e FieldErrors>,
 }
 
-/// An error as problem details (RFC 9457). What a client cannot change is logged here, and nowhere else.
-fn problem(error: &Error, request_id: &str) -> Response<Body> {
+/// An error as problem details (RFC 9457).
+pub(crate) fn problem(error: &Error, request_id: &str) -> Response<Body> {
     let (status, header) = match error {
         Error::Malformed(_) => (StatusCode::BAD_REQUEST, None),
         Error::Unauthenticated => (StatusCode::UNAUTHORIZED, Some((WWW_AUTHENTICATE, "Bearer"))),
@@ -263,7 +297,6 @@ fn problem(error: &Error, request_id: &str) -> Response<Body> {
     };
     let mut detail = error.to_string();
     if status.is_server_error() {
-        tracing::error!(request_id, status = status.as_u16(), error = error.chain(), "failed");
         detail.push_str(&format!(" Request id: {request_id}."));
     }
     let errors = if let Error::Invalid(errors) = error { Some(errors) } else { None };

@@ -5,25 +5,43 @@
 
 pub mod body;
 pub mod conversations;
+pub mod documentation;
 pub mod http;
 pub mod messages;
+pub mod openapi;
 pub mod profiles;
 pub mod smoke;
 
 use std::future::Future;
 use std::pin::Pin;
 
-use lambda_http::{Body, Error, LambdaEvent, Response, lambda_runtime, service_fn, tracing};
+use lambda_http::{Body, Error, LambdaEvent, Request, Response, lambda_runtime, service_fn, tracing};
 use serde::de::IgnoredAny;
 use shared::Table;
 
-use crate::http::{Auth, Invocation, deadline, respond};
+use crate::http::{Auth, Invocation, deadline, respond, respond_to_anyone};
 
 /// What a handler answers.
 pub type Reply = shared::Result<Response<Body>>;
 
 /// A handler, for a server that has all of them in one process.
-pub type Handler = fn(Invocation) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
+#[derive(Clone, Copy, Debug)]
+pub enum Handler {
+    /// An operation: it is told who asks, and given the table.
+    Operation(fn(Invocation) -> Pin<Box<dyn Future<Output = Reply> + Send>>),
+    /// What anyone may read, signed in or not: it is given neither a caller nor the table.
+    Public(fn(&Request) -> Reply),
+}
+
+impl Handler {
+    /// Answers a request as the handler's own function would.
+    pub async fn respond(self, table: &Table, auth: Auth, request: Request) -> Response<Body> {
+        match self {
+            Self::Operation(handler) => respond(table, auth, &handler, request).await,
+            Self::Public(handler) => respond_to_anyone(handler, &request),
+        }
+    }
+}
 
 /// Serves one handler as a Lambda function: takes events from the runtime for as long as the environment lives.
 pub async fn run<F>(handler: impl Fn(Invocation) -> F + Sync) -> Result<(), Error>
@@ -35,6 +53,12 @@ where
     let auth = Auth::from_env();
     let (table, handler) = (&table, &handler);
     lambda_http::run(service_fn(|request| async move { Ok::<_, Error>(respond(table, auth, handler, request).await) })).await
+}
+
+/// Serves a handler that anyone may ask, as a Lambda function: it needs neither a table nor a caller.
+pub async fn run_public(handler: fn(&Request) -> Reply) -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    lambda_http::run(service_fn(|request| async move { Ok::<_, Error>(respond_to_anyone(handler, &request)) })).await
 }
 
 /// Runs a task as a Lambda function on a schedule; what the event says does not matter.
@@ -54,7 +78,8 @@ where
 /// The handler behind a function, by the function's name; `None` when there is no such function.
 #[must_use]
 pub fn handler(function: &str) -> Option<Handler> {
-    Some(match function {
+    Some(Handler::Operation(match function {
+        "get-documentation" => return Some(Handler::Public(documentation::get_documentation)),
         "create-profile" => |invocation| Box::pin(profiles::create_profile(invocation)),
         "list-profiles" => |invocation| Box::pin(profiles::list_profiles(invocation)),
         "get-profile" => |invocation| Box::pin(profiles::get_profile(invocation)),
@@ -71,5 +96,5 @@ pub fn handler(function: &str) -> Option<Handler> {
         "update-message" => |invocation| Box::pin(messages::update_message(invocation)),
         "delete-message" => |invocation| Box::pin(messages::delete_message(invocation)),
         _ => return None,
-    })
+    }))
 }

@@ -1,13 +1,21 @@
 //! The handlers of messages.
 
 use shared::table::Cursor;
-use shared::{ConversationId, Error, MessagePatch, NewMessage, Result, Seq};
+use shared::{ConversationId, Error, Limit, Message, MessagePatch, NewMessage, Page, PostedMessage, Result, Seq};
 
 use crate::Reply;
 use crate::body::Fields;
 use crate::http::{Invocation, created, no_content, ok};
 
-/// `POST /conversations/{conversation_id}/messages`
+/// Post a message.
+///
+/// It earns its author a point. When the total reaches a multiple of ten, a congratulation follows at the next place.
+#[utoipa::path(
+    post, path = "/conversations/{conversation_id}/messages", tag = "messages",
+    params(("conversation_id" = ConversationId, Path)),
+    request_body = NewMessage,
+    responses((status = 201, body = PostedMessage)),
+)]
 pub async fn create_message(invocation: Invocation) -> Reply {
     let id: ConversationId = invocation.path("conversation_id")?;
     invocation.query(&[])?;
@@ -17,7 +25,16 @@ pub async fn create_message(invocation: Invocation) -> Reply {
     created(&posted, |posted| format!("/conversations/{id}/messages/{}", posted.message.seq))
 }
 
-/// `GET /conversations/{conversation_id}/messages`
+/// List messages, newest first, or those after a place, oldest first.
+#[utoipa::path(
+    get, path = "/conversations/{conversation_id}/messages", tag = "messages",
+    params(("conversation_id" = ConversationId, Path),
+        ("limit" = Option<Limit>, Query),
+        ("before" = Option<Seq>, Query, description = "Pages back in history: what stands before this place, newest first."),
+        ("after" = Option<Seq>, Query, description = "For polling: what stands after this place, oldest first, nothing missing and nothing twice. Not together with `before`."),
+    ),
+    responses((status = 200, body = Page<Message>)),
+)]
 pub async fn list_messages(invocation: Invocation) -> Reply {
     let id: ConversationId = invocation.path("conversation_id")?;
     let query = invocation.query(&["limit", "before", "after"])?;
@@ -31,14 +48,27 @@ pub async fn list_messages(invocation: Invocation) -> Reply {
     ok(&invocation.table.list_messages(id, cursor, limit).await?)
 }
 
-/// `GET /conversations/{conversation_id}/messages/{seq}`
+/// Get a message.
+#[utoipa::path(
+    get, path = "/conversations/{conversation_id}/messages/{seq}", tag = "messages",
+    params(("conversation_id" = ConversationId, Path), ("seq" = Seq, Path)),
+    responses((status = 200, body = Message)),
+)]
 pub async fn get_message(invocation: Invocation) -> Reply {
     let (id, seq): (ConversationId, Seq) = (invocation.path("conversation_id")?, invocation.path("seq")?);
     invocation.query(&[])?;
     ok(&invocation.table.get_message(id, seq).await?)
 }
 
-/// `PATCH /conversations/{conversation_id}/messages/{seq}`
+/// Edit a message.
+///
+/// `metadata` is replaced whole. A congratulation or a deleted message cannot be edited.
+#[utoipa::path(
+    patch, path = "/conversations/{conversation_id}/messages/{seq}", tag = "messages",
+    params(("conversation_id" = ConversationId, Path), ("seq" = Seq, Path)),
+    request_body = MessagePatch,
+    responses((status = 200, body = Message), (status = 409)),
+)]
 pub async fn update_message(invocation: Invocation) -> Reply {
     let (id, seq): (ConversationId, Seq) = (invocation.path("conversation_id")?, invocation.path("seq")?);
     invocation.query(&[])?;
@@ -46,7 +76,14 @@ pub async fn update_message(invocation: Invocation) -> Reply {
     ok(&invocation.table.update_message(&invocation.caller, id, seq, patch).await?)
 }
 
-/// `DELETE /conversations/{conversation_id}/messages/{seq}`
+/// Delete a message.
+///
+/// It keeps its place, emptied. Deleting it again does nothing; a congratulation cannot be deleted.
+#[utoipa::path(
+    delete, path = "/conversations/{conversation_id}/messages/{seq}", tag = "messages",
+    params(("conversation_id" = ConversationId, Path), ("seq" = Seq, Path)),
+    responses((status = 204), (status = 409)),
+)]
 pub async fn delete_message(invocation: Invocation) -> Reply {
     let (id, seq): (ConversationId, Seq) = (invocation.path("conversation_id")?, invocation.path("seq")?);
     invocation.query(&[])?;

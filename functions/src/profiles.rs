@@ -1,12 +1,15 @@
 //! The handlers of profiles.
 
-use shared::{NewProfile, ProfileId, ProfilePatch, Result};
+use shared::{Limit, NewProfile, Page, Profile, ProfileId, ProfilePatch, Result};
 
 use crate::Reply;
 use crate::body::Fields;
 use crate::http::{Invocation, created, no_content, ok};
 
-/// `POST /profiles`
+/// Create a profile.
+///
+/// It belongs to whoever is signed in.
+#[utoipa::path(post, path = "/profiles", tag = "profiles", request_body = NewProfile, responses((status = 201, body = Profile)))]
 pub async fn create_profile(invocation: Invocation) -> Reply {
     invocation.query(&[])?;
     let idempotency = invocation.idempotency("create-profile", &[])?;
@@ -15,21 +18,39 @@ pub async fn create_profile(invocation: Invocation) -> Reply {
     created(&profile, |profile| format!("/profiles/{}", profile.id))
 }
 
-/// `GET /profiles`
+/// List profiles, newest first.
+///
+/// A profile created just now may be missing for a moment.
+#[utoipa::path(
+    get, path = "/profiles", tag = "profiles",
+    params(("limit" = Option<Limit>, Query), ("before" = Option<ProfileId>, Query)),
+    responses((status = 200, body = Page<Profile>)),
+)]
 pub async fn list_profiles(invocation: Invocation) -> Reply {
     let query = invocation.query(&["limit", "before"])?;
     let limit = query.get("limit")?.unwrap_or_default();
     ok(&invocation.table.list_profiles(limit, query.get("before")?).await?)
 }
 
-/// `GET /profiles/{profile_id}`
+/// Get a profile.
+#[utoipa::path(
+    get, path = "/profiles/{profile_id}", tag = "profiles",
+    params(("profile_id" = ProfileId, Path)),
+    responses((status = 200, body = Profile)),
+)]
 pub async fn get_profile(invocation: Invocation) -> Reply {
     let id: ProfileId = invocation.path("profile_id")?;
     invocation.query(&[])?;
     ok(&invocation.table.get_profile(id).await?)
 }
 
-/// `PATCH /profiles/{profile_id}`
+/// Change a profile.
+#[utoipa::path(
+    patch, path = "/profiles/{profile_id}", tag = "profiles",
+    params(("profile_id" = ProfileId, Path)),
+    request_body = ProfilePatch,
+    responses((status = 200, body = Profile)),
+)]
 pub async fn update_profile(invocation: Invocation) -> Reply {
     let id: ProfileId = invocation.path("profile_id")?;
     invocation.query(&[])?;
@@ -37,7 +58,14 @@ pub async fn update_profile(invocation: Invocation) -> Reply {
     ok(&invocation.table.update_profile(&invocation.caller, id, patch).await?)
 }
 
-/// `DELETE /profiles/{profile_id}`
+/// Delete a profile.
+///
+/// Its messages stay, with `author: null`.
+#[utoipa::path(
+    delete, path = "/profiles/{profile_id}", tag = "profiles",
+    params(("profile_id" = ProfileId, Path)),
+    responses((status = 204)),
+)]
 pub async fn delete_profile(invocation: Invocation) -> Reply {
     let id: ProfileId = invocation.path("profile_id")?;
     invocation.query(&[])?;

@@ -20,7 +20,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use functions::http::{Auth, respond};
+use functions::http::Auth;
 use jiff::Timestamp;
 use lambda_http::lambda_runtime::Config;
 use lambda_http::{Context, RequestExt};
@@ -97,7 +97,7 @@ impl Gateway {
         // In a task of its own, so that a panic ends one invocation and not the server, as it does on Lambda.
         let invocation = tokio::spawn(async move {
             let handler = functions::handler(&route.function)?;
-            Some(timeout(route.timeout, respond(&table, auth, &handler, request)).await)
+            Some(timeout(route.timeout, handler.respond(&table, auth, request)).await)
         });
         match invocation.await {
             Ok(Some(Ok(response))) => from_lambda(response),

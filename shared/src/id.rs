@@ -4,12 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        ///
+        /// A UUIDv7 in lower case; read in either case.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+        #[schema(value_type = String, format = "uuid", pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(Uuid);
 
@@ -71,7 +75,8 @@ pub fn parse_uuid(text: &str) -> Result<Uuid, &'static str> {
 }
 
 /// The place of a message in its conversation: 1, 2, 3 … without a gap, in commit order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(minimum = 0, maximum = 999_999_999_999_u64)]
 #[serde(transparent)]
 pub struct Seq(u64);
 

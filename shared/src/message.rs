@@ -4,12 +4,13 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
-use crate::text::{check_length, check_not_blank, text};
+use crate::text::{check_not_blank, text};
 use crate::{ConversationId, Profile, ProfileId, Seq, Time};
 
 /// A message as clients see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Message {
     /// The conversation it stands in.
     pub conversation_id: ConversationId,
@@ -19,10 +20,13 @@ pub struct Message {
     #[serde(rename = "type")]
     pub kind: Kind,
     /// Who posted it; `None` on a congratulation.
+    #[schema(required)]
     pub author_id: Option<ProfileId>,
     /// Who posted it, in full; `None` on a congratulation or once that profile is deleted.
+    #[schema(required)]
     pub author: Option<Profile>,
     /// 1–5,000 characters exactly as sent; empty once the message is deleted.
+    #[schema(max_length = 5000)]
     pub text: String,
     /// Whatever the client keeps with it.
     pub metadata: Metadata,
@@ -31,13 +35,15 @@ pub struct Message {
     /// When it was posted.
     pub created_at: Time,
     /// When it was last edited.
+    #[schema(required)]
     pub edited_at: Option<Time>,
     /// When it was deleted.
+    #[schema(required)]
     pub deleted_at: Option<Time>,
 }
 
 /// Who speaks in a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Someone posted it.
@@ -47,26 +53,27 @@ pub enum Kind {
 }
 
 /// A message that was just posted.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PostedMessage {
     /// The message; its author's points already count it.
     #[serde(flatten)]
     pub message: Message,
     /// The congratulation that it brought, at the next place.
+    #[schema(required)]
     pub reward: Option<Message>,
 }
 
 text! {
     /// The text of a message: 1–5,000 characters, not blank, kept exactly as sent.
-    Text, |text| {
-        check_length(&text, 1, 5000)?;
+    Text, 1..=5000, r"[^\x09-\x0D\x20\x85\xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]", "Good morning", |text| {
         check_not_blank(&text)?;
         Ok(text)
     }
 }
 
 /// A JSON object that clients keep with a message: at most 4,096 bytes as compact JSON, its numbers as they were sent.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(value_type = Object)]
 #[serde(transparent)]
 pub struct Metadata(Box<RawValue>);
 
@@ -125,20 +132,22 @@ fn compact(json: &str) -> String {
 }
 
 /// What a client sends to post a message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, ToSchema)]
 pub struct NewMessage {
     /// Who posts it.
     pub author_id: ProfileId,
     /// What it says.
     pub text: Text,
     /// What the client keeps with it.
+    #[schema(required = false)]
     pub metadata: Metadata,
 }
 
-/// What a client sends to change a message; `None` leaves a field as it is.
-#[derive(Clone, Debug, Default)]
+/// What a client sends to change a message; a field that is not there stays as it is.
+#[derive(Clone, Debug, Default, ToSchema)]
 pub struct MessagePatch {
     /// The new text.
+    #[schema(value_type = Text, required = false)]
     pub text: Option<Text>,
     /// The new metadata, whole.
     pub metadata: Option<Metadata>,

@@ -4,18 +4,21 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// One page of a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Page<T> {
     /// What stands on it.
     pub results: Vec<T>,
     /// Path and query of the following page; `None` when this one reached the end.
+    #[schema(required)]
     pub next: Option<String>,
 }
 
 /// How many results a page may have: 1–100, 50 unless asked otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(minimum = 1, maximum = 100, default = 50)]
 pub struct Limit(u8);
 
 impl Limit {

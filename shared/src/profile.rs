@@ -1,22 +1,26 @@
 //! Profiles: who posts, and the points they have earned.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::text::{check_length, check_not_blank, check_printable, text};
+use crate::text::{check_not_blank, check_printable, text};
 use crate::{ProfileId, Time};
 
 /// A profile as clients see it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Profile {
     /// Its id.
     pub id: ProfileId,
     /// 1–100 characters, not blank.
+    #[schema(value_type = FirstName)]
     pub first_name: String,
     /// 0–100 characters.
+    #[schema(value_type = Name)]
     pub last_name: String,
     /// First and last name, or the first alone when there is no last.
     pub full_name: String,
     /// 0–100 characters.
+    #[schema(value_type = Name)]
     pub job_title: String,
     /// How many messages it has posted.
     pub points: u64,
@@ -28,8 +32,10 @@ pub struct Profile {
 
 text! {
     /// A first name: 1–100 characters as sent, not blank, no control characters; kept trimmed.
-    FirstName, |text| {
-        check_length(&text, 1, 100)?;
+    FirstName, 1..=100,
+    r"^[^\x00-\x08\x0B-\x1F\x7F-\x9F]*[^\x00-\x20\x7F-\xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000][^\x00-\x08\x0B-\x1F\x7F-\x9F]*$",
+    "Ada",
+    |text| {
         check_not_blank(&text)?;
         check_printable(&text)?;
         Ok(text.trim().to_owned())
@@ -39,28 +45,30 @@ text! {
 text! {
     /// A last name or a job title: 0–100 characters as sent, no control characters; kept trimmed.
     #[derive(Default)]
-    Name, |text| {
-        check_length(&text, 0, 100)?;
+    Name, 0..=100, r"^[^\x00-\x08\x0B-\x1F\x7F-\x9F]*$", "", |text| {
         check_printable(&text)?;
         Ok(text.trim().to_owned())
     }
 }
 
 /// What a client sends to create a profile.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, ToSchema)]
 pub struct NewProfile {
     /// Required.
     pub first_name: FirstName,
     /// Empty unless sent.
+    #[schema(required = false)]
     pub last_name: Name,
     /// Empty unless sent.
+    #[schema(required = false)]
     pub job_title: Name,
 }
 
-/// What a client sends to change a profile; `None` leaves a field as it is.
-#[derive(Clone, Debug, Default)]
+/// What a client sends to change a profile; a field that is not there stays as it is.
+#[derive(Clone, Debug, Default, ToSchema)]
 pub struct ProfilePatch {
     /// The new first name.
+    #[schema(value_type = FirstName, required = false)]
     pub first_name: Option<FirstName>,
     /// The new last name.
     pub last_name: Option<Name>,

@@ -23,11 +23,13 @@ pub fn check_printable(text: &str) -> Result<(), String> {
     }
 }
 
-/// Makes a text type whose one constructor, `TryFrom<String>`, is `$check`; serde goes through it too.
+/// Makes a text type of `$min` to `$max` characters whose one constructor, `TryFrom<String>`, is that and `$check`; serde goes
+/// through it too. `$pattern` says to readers of the OpenAPI document what `$check` does, as an ECMA-262 regular expression.
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $min:tt..=$max:tt, $pattern:tt, $example:tt, $check:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        #[schema(value_type = String, min_length = $min, max_length = $max, pattern = $pattern, example = $example)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
@@ -36,6 +38,7 @@ macro_rules! text {
 
             fn try_from(text: String) -> Result<Self, String> {
                 let check: fn(String) -> Result<String, String> = $check;
+                $crate::text::check_length(&text, $min, $max)?;
                 check(text).map(Self)
             }
         }

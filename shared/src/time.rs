@@ -4,9 +4,11 @@ use std::fmt;
 
 use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A moment, to the millisecond, written `2026-01-31T12:00:00.000Z`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(value_type = String, format = DateTime, pattern = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
 #[serde(try_from = "String", into = "String")]
 pub struct Time(Timestamp);
 

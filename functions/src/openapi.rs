@@ -1,0 +1,380 @@
+//! The OpenAPI document: what the handlers and types say of themselves, and what holds for all operations alike.
+
+use serde_json::{Map, Value, json};
+use shared::error::FieldErrors;
+use shared::{Error, Limit};
+use utoipa::OpenApi;
+
+use crate::http::problem;
+use crate::{conversations, messages, profiles};
+
+/// The operations. Schemas that nothing but a parameter refers to have to be named.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Chat API", description = DESCRIPTION, license(name = "MIT OR Apache-2.0")),
+    servers((url = "/")),
+    tags(
+        (name = "profiles", description = "Who posts, and the points they have earned."),
+        (name = "conversations", description = "Where messages stand in one order."),
+        (name = "messages", description = "Each earns its author a point; every tenth brings a congratulation."),
+    ),
+    paths(
+        profiles::create_profile,
+        profiles::list_profiles,
+        profiles::get_profile,
+        profiles::update_profile,
+        profiles::delete_profile,
+        conversations::create_conversation,
+        conversations::list_conversations,
+        conversations::get_conversation,
+        conversations::update_conversation,
+        conversations::delete_conversation,
+        messages::create_message,
+        messages::list_messages,
+        messages::get_message,
+        messages::update_message,
+        messages::delete_message,
+    ),
+    components(schemas(Limit)),
+)]
+struct Operations;
+
+const DESCRIPTION: &str = "Profiles, conversations and messages. Posting a message earns its author a point; each time the total \
+reaches a multiple of ten, a congratulation follows in the same conversation.
+
+- Lists are cut into pages `{results, next}`; `next` is the path of the following page, or `null`.
+- A PATCH is a JSON merge patch (RFC 7396), one level deep: `null` resets a field to its default.
+- Every POST takes an `Idempotency-Key`: sent again with the same body it answers what the first one created, for 7 days.
+- Errors are problem details (RFC 9457). What the gateway in front answers by itself is `{\"message\": …}`.";
+
+/// The document as JSON.
+#[must_use]
+pub fn document() -> String {
+    let mut document = json!(Operations::openapi());
+    let components = &mut document["components"];
+    for (name, schema) in entries(&mut components["schemas"]) {
+        // utoipa writes the type of a generic one out in full.
+        if let Some(of) = name.strip_prefix("Page_") {
+            schema["properties"]["results"]["items"] = reference("schemas", of);
+        }
+        if name.starts_with("New") || name.ends_with("Patch") {
+            schema["additionalProperties"] = json!(false);
+        }
+    }
+    components["schemas"]["Problem"] = problem_schema();
+    components["schemas"]["GatewayMessage"] = json!({
+        "type": "object",
+        "description": "What the gateway in front answers by itself.",
+        "required": ["message"],
+        "properties": { "message": { "type": ["string", "null"] } },
+    });
+    components["responses"] = refusals().into_iter().map(|(status, response)| (status.to_owned(), response)).collect();
+    components["parameters"] = json!({ "IdempotencyKey": idempotency_key() });
+    components["securitySchemes"] = json!({ "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token. The development server, which is open to everyone on its machine, needs none.",
+    } });
+    document["security"] = json!([{ "token": [] }]);
+    for (path, item) in entries(&mut document["paths"]) {
+        for (method, operation) in entries(item) {
+            complete(path, method, operation);
+        }
+    }
+    in_json_words(&mut document);
+    document.to_string()
+}
+
+/// Adds to an operation what holds for all of its kind.
+fn complete(path: &str, method: &str, operation: &mut Value) {
+    let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+    let mut refusals = vec!["400", "401", "403", "413", "429", "500", "503"];
+    if path.contains('{') {
+        refusals.push("404");
+    }
+    if method == "post" {
+        refusals.push("410");
+        match &mut operation["parameters"] {
+            Value::Array(parameters) => parameters.push(reference("parameters", "IdempotencyKey")),
+            none => *none = json!([reference("parameters", "IdempotencyKey")]),
+        }
+        operation["responses"]["201"]["headers"] = json!({
+            "Location": { "required": true, "schema": { "type": "string" }, "description": "The path of what was created." },
+            "Idempotency-Replayed": {
+                "schema": { "type": "string", "const": "true" },
+                "description": "There when an earlier request with this key created it.",
+            },
+        });
+    }
+    if let Some(content) = operation["requestBody"]["content"].as_object_mut() {
+        refusals.extend(["415", "422"]);
+        content["application/json"]["example"] = example_request(&id);
+        if method == "patch" {
+            let patch = content["application/json"].clone();
+            content.insert("application/merge-patch+json".to_owned(), patch);
+        }
+    }
+    for (status, response) in entries(&mut operation["responses"]) {
+        let description = match status {
+            "201" => "Created, now or by an earlier request with the same key.",
+            "204" => "Done.",
+            "409" => {
+                *response = reference("responses", "409");
+                continue;
+            }
+            _ => "As asked for.",
+        };
+        response["description"] = json!(description);
+        if let Some(content) = response["content"].as_object_mut() {
+            content["application/json"]["example"] = example_answer(&id);
+        }
+        if let Some(links) = links(&id) {
+            response["links"] = links;
+        }
+    }
+    for status in refusals {
+        operation["responses"][status] = reference("responses", status);
+    }
+}
+
+/// Every error's answer, by its status: the service's own body, made as it is when it happens, and the gateway's.
+fn refusals() -> Vec<(&'static str, Value)> {
+    let errors = FieldErrors::from([("first_name".into(), vec!["must have 1 to 100 characters, has 0".into()])]);
+    let refusal = |status, description: &str, error: Option<Error>, gateway: Option<&str>| {
+        let mut content = Map::new();
+        if let Some(error) = error {
+            let answer = problem(&error, "c6af9ac6-7b61-11e6-9a41-93e8deadbeef");
+            let example: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+            let body = json!({ "schema": reference("schemas", "Problem"), "example": example });
+            content.insert("application/problem+json".into(), body);
+        }
+        if let Some(message) = gateway {
+            let body = json!({ "schema": reference("schemas", "GatewayMessage"), "example": { "message": message } });
+            content.insert("application/json".into(), body);
+        }
+        let mut response = json!({ "description": description, "content": content });
+        if status == "503" {
+            let header = json!({ "schema": { "type": "integer" }, "description": "Seconds to wait before sending it again." });
+            response["headers"] = json!({ "Retry-After": header });
+        }
+        (status, response)
+    };
+    let malformed = Error::Malformed("limit must be a whole number from 1 to 100".into());
+    let conflict = Error::Conflict("A deleted message cannot be edited.");
+    let media_type = Error::MediaType("The body must be application/json.");
+    vec![
+        refusal("400", "The body is not JSON, or an id or a query parameter is malformed or unknown.", Some(malformed), None),
+        refusal("401", "No valid access token came with it.", Some(Error::Unauthenticated), Some("Unauthorized")),
+        refusal("403", "It belongs to someone else, or the token does not allow it.", Some(Error::Forbidden), Some("Forbidden")),
+        refusal("404", "There is no such thing.", Some(Error::NotFound("profile")), Some("Not Found")),
+        refusal("409", "The message is in a state that does not allow this.", Some(conflict), None),
+        refusal("410", "What this Idempotency-Key created has been deleted.", Some(Error::Gone), None),
+        refusal("413", "The body is larger than 96 KiB.", Some(Error::TooLarge), Some("Request Entity Too Large")),
+        refusal("415", "The body is of another media type.", Some(media_type), None),
+        refusal("422", "Fields are not valid, or the key was used with another body.", Some(Error::Invalid(errors)), None),
+        refusal("429", "Too many requests.", None, Some("Too Many Requests")),
+        refusal(
+            "500",
+            "A bug, or an outcome that is still unknown: look before sending it again, or repeat it with its key.",
+            Some(Error::Unknown("no answer".into())),
+            Some("Internal Server Error"),
+        ),
+        refusal(
+            "503",
+            "Nothing was changed: send it again.",
+            Some(Error::Unavailable("throttled".into())),
+            Some("Service Unavailable"),
+        ),
+    ]
+}
+
+fn problem_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "Problem details (RFC 9457).",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": { "type": "string", "format": "uri-reference" },
+            "title": { "type": "string", "description": "The status in words." },
+            "status": { "type": "integer", "minimum": 400, "maximum": 599 },
+            "detail": { "type": "string", "description": "What is wrong with this request, for people." },
+            "errors": {
+                "type": "object",
+                "description": "What is wrong with each field; all of them at once.",
+                "additionalProperties": { "type": "array", "minItems": 1, "items": { "type": "string" } },
+            },
+        },
+    })
+}
+
+fn idempotency_key() -> Value {
+    let uuid = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}";
+    json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "A UUID, bare or quoted, new for each thing to create: a request that is repeated with it has one effect.",
+        "schema": { "type": "string", "pattern": format!("^({uuid}|\"{uuid}\")$") },
+    })
+}
+
+/// Where to go on from what an operation created.
+fn links(operation: &str) -> Option<Value> {
+    let link = |to: &str, parameters: Value| json!({ "operationId": to, "parameters": parameters });
+    let of = |name: &str, parameters: &Value| {
+        let operations = ["get", "update", "delete"].map(|verb| format!("{verb}_{name}"));
+        operations.into_iter().map(|to| (to.clone(), link(&to, parameters.clone()))).collect::<Map<String, Value>>()
+    };
+    let (mut links, to, parameters, body) = match operation {
+        "create_profile" => (
+            of("profile", &json!({ "profile_id": "$response.body#/id" })),
+            "create_conversation",
+            json!({}),
+            json!({ "subject": "Engines", "author_id": "$response.body#/id" }),
+        ),
+        "create_conversation" => (
+            of("conversation", &json!({ "conversation_id": "$response.body#/id" })),
+            "create_message",
+            json!({ "conversation_id": "$response.body#/id" }),
+            json!({ "text": "Good morning", "author_id": "$response.body#/author_id" }),
+        ),
+        "create_message" => {
+            let place = json!({ "conversation_id": "$response.body#/conversation_id", "seq": "$response.body#/seq" });
+            let newer = json!({ "conversation_id": "$response.body#/conversation_id", "after": "$response.body#/seq" });
+            let mut links = of("message", &place);
+            links.insert("list_messages".into(), link("list_messages", newer));
+            return Some(Value::Object(links));
+        }
+        _ => return None,
+    };
+    links.insert(to.into(), json!({ "operationId": to, "parameters": parameters, "requestBody": body }));
+    Some(Value::Object(links))
+}
+
+// The examples are one story: Ada opens a conversation, says something ten times, and is congratulated. A test lives through
+// it and compares.
+
+const ADA: &str = "01a20660-dce1-7163-bb79-0f9acfcc8303";
+const ENGINES: &str = "01a20660-dd54-759e-a197-4019471e4dfb";
+
+fn example_request(operation: &str) -> Value {
+    match operation {
+        "create_profile" => json!({ "first_name": "Ada", "last_name": "Lovelace" }),
+        "update_profile" => json!({ "job_title": "Analyst" }),
+        "create_conversation" => json!({ "subject": "Engines", "author_id": ADA }),
+        "update_conversation" => json!({ "subject": "Analytical engines" }),
+        "create_message" => json!({ "author_id": ADA, "text": "Good morning", "metadata": { "client": "web" } }),
+        _ => json!({ "text": "Good evening" }),
+    }
+}
+
+fn example_answer(operation: &str) -> Value {
+    match operation {
+        "create_profile" => profile(0, ""),
+        "list_profiles" => page([profile(10, "")], Value::Null),
+        "get_profile" => profile(10, ""),
+        "update_profile" => profile(10, "Analyst"),
+        "create_conversation" => conversation("Engines", 0, 0),
+        "list_conversations" => page([conversation("Engines", 1, 1)], Value::Null),
+        "get_conversation" => {
+            let mut conversation = conversation("Engines", 1, 1);
+            conversation["messages"] = page([message(1, 1)], Value::Null);
+            conversation
+        }
+        "update_conversation" => conversation("Analytical engines", 1, 1),
+        "create_message" => {
+            let mut posted = message(10, 10);
+            posted["reward"] = congratulation();
+            posted
+        }
+        "list_messages" => {
+            let next = format!("/conversations/{ENGINES}/messages?limit=2&before=10");
+            page([congratulation(), message(10, 10)], json!(next))
+        }
+        "get_message" => message(10, 10),
+        _ => {
+            let mut message = message(10, 10);
+            message["text"] = json!("Good evening");
+            message["edited_at"] = json!("2026-11-23T03:10:12.860Z");
+            message
+        }
+    }
+}
+
+fn profile(points: u64, job_title: &str) -> Value {
+    json!({
+        "id": ADA,
+        "first_name": "Ada",
+        "last_name": "Lovelace",
+        "full_name": "Ada Lovelace",
+        "job_title": job_title,
+        "points": points,
+        "is_admin": false,
+        "created_at": "2026-11-23T03:09:01.026Z",
+    })
+}
+
+fn conversation(subject: &str, last_seq: u64, points: u64) -> Value {
+    json!({
+        "id": ENGINES,
+        "subject": subject,
+        "author_id": ADA,
+        "author": profile(points, ""),
+        "last_seq": last_seq,
+        "created_at": "2026-11-23T03:09:01.140Z",
+    })
+}
+
+fn message(seq: u64, points: u64) -> Value {
+    json!({
+        "conversation_id": ENGINES,
+        "seq": seq,
+        "type": "text",
+        "author_id": ADA,
+        "author": profile(points, ""),
+        "text": "Good morning",
+        "metadata": { "client": "web" },
+        "points": points,
+        "created_at": "2026-11-23T03:09:01.494Z",
+        "edited_at": null,
+        "deleted_at": null,
+    })
+}
+
+fn congratulation() -> Value {
+    let mut message = message(11, 10);
+    message["type"] = json!("action");
+    message["author_id"] = Value::Null;
+    message["author"] = Value::Null;
+    message["text"] = json!("Congratulations Ada, you have reached 10 points!");
+    message["metadata"] = json!({ "profile_id": ADA, "points": 10 });
+    message
+}
+
+fn page<const N: usize>(results: [Value; N], next: Value) -> Value {
+    json!({ "results": results.to_vec(), "next": next })
+}
+
+fn reference(kind: &str, name: &str) -> Value {
+    json!({ "$ref": format!("#/components/{kind}/{name}") })
+}
+
+fn entries(object: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
+    object.as_object_mut().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
+}
+
+/// What Rust's documentation calls `None` is `null` to those who read this.
+fn in_json_words(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) if name == "description" => *text = text.replace("`None`", "`null`"),
+                    value => in_json_words(value),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(in_json_words),
+        _ => {}
+    }
+}
