@@ -15,7 +15,8 @@ use std::time::Duration;
 use fantoccini::elements::Element;
 use fantoccini::key::Key;
 use fantoccini::{Client, ClientBuilder, Locator};
-use tokio::net::TcpListener;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::net::{TcpListener, TcpStream};
 
 use support::{Api, Value, json};
 
@@ -63,16 +64,11 @@ impl Browser {
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         });
         let capabilities = capabilities.as_object().expect("an object").clone();
-        let client = loop {
-            match ClientBuilder::new(http_connector()).capabilities(capabilities.clone()).connect(&driver).await {
-                Ok(client) => break client,
-                // Not listening yet.
-                Err(fantoccini::error::NewSessionError::Lost(_) | fantoccini::error::NewSessionError::Failed(_)) => {
-                    tokio::task::yield_now().await;
-                }
-                Err(error) => panic!("{error}"),
-            }
-        };
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        let client = ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&driver).await;
+        let client = client.expect("a session");
         Self { client, driver, url: url.to_owned(), process }
     }
 
@@ -138,10 +134,6 @@ impl Browser {
         }
         urls
     }
-}
-
-fn http_connector() -> hyper_util::client::legacy::connect::HttpConnector {
-    hyper_util::client::legacy::connect::HttpConnector::new()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,9 +208,8 @@ async fn a_person_finds_their_way() {
     browser.client.goto(&format!("{}/docs", browser.url)).await.expect("the reference");
     browser.find(".opblock").await;
     browser.click("[id$=\"list_profiles\"] .opblock-summary-control").await;
-    browser.click("[id$=\"list_profiles\"] .try-out__btn").await;
     browser.click("[id$=\"list_profiles\"] .execute").await;
-    browser.until("document.querySelector('[id$=\"list_profiles\"] .live-responses-table .response-col_status')?.textContent.includes('200') === true").await;
+    browser.until("document.querySelector('[id$=\"list_profiles\"] .live-responses-table .response .response-col_status')?.textContent.includes('200') === true").await;
     browser.eval("document.querySelector('[id$=\"list_profiles\"]').scrollIntoView()").await;
     browser.picture("reference").await;
     assert_eq!(browser.complaints("").await, [""; 0]);
