@@ -193,6 +193,7 @@ async fn every_operation_tells_its_errors_with_their_bodies_and_its_headers() {
         for (method, operation) in item.as_object().expect("operations") {
             let name = format!("{method} {path}");
             assert!(operation["summary"].is_string() && operation["tags"][0].is_string(), "{name}");
+            assert_eq!(operation.get("requestBody").is_some(), ["post", "patch"].contains(&method.as_str()), "{name}");
             let responses = operation["responses"].as_object().expect("responses");
             let mut expected = vec!["400", "401", "403", "413", "429", "500", "503"];
             expected.extend(path.contains('{').then_some("404"));
@@ -204,6 +205,7 @@ async fn every_operation_tells_its_errors_with_their_bodies_and_its_headers() {
             for (status, response) in responses {
                 let response = resolved(&document, response);
                 assert!(!response["description"].as_str().unwrap_or_default().is_empty(), "{name} {status}");
+                assert!(response.get("content").is_none_or(Value::is_object), "{name} {status}");
                 let bodies: Vec<&str> =
                     response["content"].as_object().into_iter().flatten().map(|(media_type, _)| media_type.as_str()).collect();
                 let expected: &[&str] = match status.as_str() {

@@ -107,7 +107,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
             },
         });
     }
-    if let Some(content) = operation["requestBody"]["content"].as_object_mut() {
+    if let Some(content) = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut) {
         refusals.extend(["415", "422"]);
         content["application/json"]["example"] = example_request(&id);
         if method == "patch" {
@@ -126,7 +126,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
             _ => "As asked for.",
         };
         response["description"] = json!(description);
-        if let Some(content) = response["content"].as_object_mut() {
+        if let Some(content) = response.get_mut("content").and_then(Value::as_object_mut) {
             content["application/json"]["example"] = example_answer(&id);
         }
         if let Some(links) = links(&id) {
@@ -209,12 +209,15 @@ fn problem_schema() -> Value {
 }
 
 fn idempotency_key() -> Value {
-    let uuid = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}";
     json!({
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "A UUID, bare or quoted, new for each thing to create: a request that is repeated with it has one effect.",
-        "schema": { "type": "string", "pattern": format!("^({uuid}|\"{uuid}\")$") },
+        "description": "A UUID, new for each thing to create: a request that is repeated with it has one effect. It may stand in quotes.",
+        "schema": {
+            "type": "string",
+            "format": "uuid",
+            "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        },
     })
 }
 
