@@ -28,10 +28,11 @@ pub async fn create_message(invocation: Invocation) -> Reply {
 /// List messages, newest first, or those after a place, oldest first.
 #[utoipa::path(
     get, path = "/conversations/{conversation_id}/messages", tag = "messages",
-    params(("conversation_id" = ConversationId, Path),
+    params(
+        ("conversation_id" = ConversationId, Path),
         ("limit" = Option<Limit>, Query),
-        ("before" = Option<Seq>, Query, description = "Pages back in history: what stands before this place, newest first."),
-        ("after" = Option<Seq>, Query, description = "For polling: what stands after this place, oldest first, nothing missing and nothing twice. Not together with `before`."),
+        ("before" = Option<Seq>, Query, description = "Back in history: what stands before this place, newest first."),
+        ("after" = Option<Seq>, Query, description = "To poll: all that stands after this place, oldest first. Excludes `before`."),
     ),
     responses((status = 200, body = Page<Message>)),
 )]

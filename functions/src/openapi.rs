@@ -1,4 +1,7 @@
 //! The OpenAPI document: what the handlers and types say of themselves, and what holds for all operations alike.
+//!
+//! What differs between operations stands at their handlers. What follows from an operation's method, path and body, such as its
+//! errors, is added here, as `http.rs` does it for all handlers.
 
 use serde_json::{Map, Value, json};
 use shared::error::FieldErrors;
@@ -50,6 +53,7 @@ reaches a multiple of ten, a congratulation follows in the same conversation.
 /// The document as JSON.
 #[must_use]
 pub fn document() -> String {
+    // As JSON from here on: utoipa's own types say the same at four times the length.
     let mut document = json!(Operations::openapi());
     let components = &mut document["components"];
     for (name, schema) in entries(&mut components["schemas"]) {
@@ -223,34 +227,34 @@ fn idempotency_key() -> Value {
 
 /// Where to go on from what an operation created.
 fn links(operation: &str) -> Option<Value> {
-    let link = |to: &str, parameters: Value| json!({ "operationId": to, "parameters": parameters });
-    let of = |name: &str, parameters: &Value| {
-        let operations = ["get", "update", "delete"].map(|verb| format!("{verb}_{name}"));
-        operations.into_iter().map(|to| (to.clone(), link(&to, parameters.clone()))).collect::<Map<String, Value>>()
-    };
-    let (mut links, to, parameters, body) = match operation {
-        "create_profile" => (
-            of("profile", &json!({ "profile_id": "$response.body#/id" })),
-            "create_conversation",
-            json!({}),
-            json!({ "subject": "Engines", "author_id": "$response.body#/id" }),
-        ),
-        "create_conversation" => (
-            of("conversation", &json!({ "conversation_id": "$response.body#/id" })),
-            "create_message",
-            json!({ "conversation_id": "$response.body#/id" }),
-            json!({ "text": "Good morning", "author_id": "$response.body#/author_id" }),
-        ),
+    let (created, parameters) = match operation {
+        "create_profile" => ("profile", json!({ "profile_id": "$response.body#/id" })),
+        "create_conversation" => ("conversation", json!({ "conversation_id": "$response.body#/id" })),
         "create_message" => {
-            let place = json!({ "conversation_id": "$response.body#/conversation_id", "seq": "$response.body#/seq" });
-            let newer = json!({ "conversation_id": "$response.body#/conversation_id", "after": "$response.body#/seq" });
-            let mut links = of("message", &place);
-            links.insert("list_messages".into(), link("list_messages", newer));
-            return Some(Value::Object(links));
+            ("message", json!({ "conversation_id": "$response.body#/conversation_id", "seq": "$response.body#/seq" }))
         }
         _ => return None,
     };
-    links.insert(to.into(), json!({ "operationId": to, "parameters": parameters, "requestBody": body }));
+    let mut links = Map::new();
+    for verb in ["get", "update", "delete"] {
+        let to = format!("{verb}_{created}");
+        links.insert(to.clone(), json!({ "operationId": to, "parameters": parameters }));
+    }
+    let (to, onwards) = match created {
+        "profile" => {
+            let body = json!({ "author_id": "$response.body#/id", "subject": "Engines" });
+            ("create_conversation", json!({ "operationId": "create_conversation", "requestBody": body }))
+        }
+        "conversation" => {
+            let body = json!({ "author_id": "$response.body#/author_id", "text": "Good morning" });
+            ("create_message", json!({ "operationId": "create_message", "parameters": parameters, "requestBody": body }))
+        }
+        _ => {
+            let newer = json!({ "conversation_id": parameters["conversation_id"], "after": parameters["seq"] });
+            ("list_messages", json!({ "operationId": "list_messages", "parameters": newer }))
+        }
+    };
+    links.insert(to.into(), onwards);
     Some(Value::Object(links))
 }
 
