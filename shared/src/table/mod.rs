@@ -1,6 +1,6 @@
 //! The table: one DynamoDB table for everything, and the only place that knows of it.
 //!
-//! `impl Table` is spread over one file per resource. Every request goes through [`attempts`], the one loop that tries again.
+//! `impl Table` is spread over one file per resource, and one for posting. Every request goes through [`attempts`], the one loop that tries again.
 
 mod attempts;
 mod conversations;
@@ -8,6 +8,7 @@ pub mod create;
 mod idempotency;
 mod keys;
 mod messages;
+mod posting;
 mod profiles;
 mod requests;
 
