@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use lambda_http::RequestExt;
 use local::template::{TEMPLATE, Template};
 
-use crate::support::Value;
+use crate::support::{Value, assert_same};
 
 /// Functions that run on a schedule and have no route.
 const SCHEDULED: [&str; 2] = ["purge-deleted", "smoke-test"];
@@ -43,8 +43,8 @@ fn names(folder: &str) -> BTreeSet<String> {
 #[test]
 fn every_function_has_a_binary_an_event_and_a_handler_or_a_schedule() {
     let declared: BTreeSet<String> = functions().into_keys().collect();
-    assert_eq!(names("functions/src/bin"), declared, "binaries in functions/src/bin (left) and functions in template.yaml (right)");
-    assert_eq!(names("events"), declared, "events (left) and functions in template.yaml (right)");
+    assert_same("functions/src/bin", &names("functions/src/bin"), "template.yaml", &declared);
+    assert_same("events", &names("events"), "template.yaml", &declared);
     for (function, routes) in functions() {
         let scheduled = SCHEDULED.contains(&function.as_str());
         assert_eq!(functions::handler(&function).is_none(), scheduled, "{function}: a handler in functions/src/lib.rs");
@@ -58,22 +58,22 @@ fn cargo_lambda_routes_as_the_template_does() {
     let manifest: toml::Table = manifest.parse().expect("TOML");
     let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().expect("a router");
     let text = |route: &toml::Value, field: &str| route[field].as_str().expect("text").to_owned();
-    let mut routed = BTreeMap::new();
+    let mut routed = BTreeSet::new();
     for (path, routes) in router {
         for route in routes.as_array().expect("routes") {
-            routed.insert((text(route, "method"), path.clone()), text(route, "function"));
+            routed.insert(((text(route, "method"), path.clone()), text(route, "function")));
         }
     }
     let declared = functions().into_iter();
     let declared = declared.flat_map(|(function, routes)| routes.into_iter().map(move |route| (route, function.clone())));
-    assert_eq!(routed, declared.collect(), "the router in Cargo.toml (left) and the routes of template.yaml (right)");
+    assert_same("the router in Cargo.toml", &routed, "template.yaml", &declared.collect());
 }
 
 #[test]
 fn every_event_is_one_that_its_function_would_be_sent() {
     for (function, routes) in functions().into_iter().filter(|(_, routes)| !routes.is_empty()) {
         let file = format!("events/{function}.json");
-        let event = fs::read_to_string(root().join(&file)).expect("an event");
+        let event = fs::read_to_string(root().join(&file)).unwrap_or_else(|error| panic!("{file}: {error}"));
         let request = lambda_http::request::from_str(&event).unwrap_or_else(|error| panic!("{file}: {error}"));
         let event: Value = serde_json::from_str(&event).expect("JSON");
         let route = routes.iter().find(|(method, path)| event["routeKey"] == format!("{method} {path}"));

@@ -6,7 +6,7 @@ use local::template::{TEMPLATE, Template};
 use shared::Table;
 use uuid::Uuid;
 
-use crate::support::{Api, Recorder, Sent, Value, embedded_engine, json};
+use crate::support::{Api, Recorder, Sent, Value, assert_same, embedded_engine, json};
 
 /// An action on the table or its index; "in a transaction" where it stands in one.
 type Permissions = BTreeSet<String>;
@@ -139,6 +139,6 @@ async fn every_function_may_do_exactly_what_it_does() {
     assert_eq!(table.purge_deleted().await.expect("nothing left"), 0);
 
     for (function, allowed) in allowed() {
-        assert_eq!(used[&function], allowed, "{function}: what it sends (left) and what template.yaml allows (right)");
+        assert_same(&format!("what {function} sends"), &used[&function], "template.yaml", &allowed);
     }
 }

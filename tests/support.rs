@@ -1,6 +1,8 @@
 //! How the tests start the service and talk to it.
 
+use std::collections::BTreeSet;
 use std::env;
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -272,4 +274,12 @@ impl Recorder {
     pub(crate) fn take(&self) -> Vec<Sent> {
         std::mem::take(&mut self.sent.lock().expect("no panic"))
     }
+}
+
+/// Checks that two places say the same, and names what stands in one of them only.
+#[track_caller]
+pub(crate) fn assert_same<T: Ord + Debug>(here: &str, ours: &BTreeSet<T>, there: &str, theirs: &BTreeSet<T>) {
+    let only_here: Vec<&T> = ours.difference(theirs).collect();
+    let only_there: Vec<&T> = theirs.difference(ours).collect();
+    assert!(only_here.is_empty() && only_there.is_empty(), "only in {here}: {only_here:?}; only in {there}: {only_there:?}");
 }
