@@ -10,8 +10,9 @@
 //! - `house`: what stands in more than one place is the same in all: routes, binaries, events, permissions
 //! - `permissions`: what each function sends to DynamoDB is exactly what `template.yaml` lets it
 //! - `smoke`: the smoke test finds a service that works, and one that does not
-//! - `logs`: one line for each request, and nothing of what was said in it
 //! - `server`: the development server itself: restart, ports, files
+//!
+//! `logs.rs`, what the log says, and `browser.rs`, a journey in a real browser, are targets of their own.
 //!
 //! Each test has a table of its own on an engine of its own. With `AWS_ENDPOINT_URL_DYNAMODB` set they share that engine, each
 //! with its own table. With `CHAT_API_URL` set, all that does not need a table to itself runs against that service instead.
@@ -26,7 +27,6 @@ mod cost;
 mod documentation;
 mod house;
 mod idempotency;
-mod logs;
 mod messages;
 mod pages;
 mod permissions;
