@@ -1,6 +1,6 @@
 //! Conversations: open, read, change, delete with all that stands in them.
 
-use crate::support::{Api, json};
+use crate::support::{Api, Recorder, engine_endpoint, json};
 
 const UNKNOWN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
@@ -80,6 +80,25 @@ async fn a_conversation_outlives_its_author() {
     let body = json!({ "author_id": author_id, "text": "A ghost" });
     assert_eq!(api.post(&format!("/conversations/{id}/messages"), &body).await.invalid_fields(), ["author_id"]);
     assert_eq!(api.get(&format!("/conversations/{id}")).await.with(200)["last_seq"], 1);
+}
+
+#[tokio::test]
+async fn a_deleted_conversation_is_removed_with_every_message_though_they_are_more_than_one_query_reads() {
+    let recorder = Recorder::start(engine_endpoint().await).await;
+    let api = Api::on(&recorder.endpoint).await;
+    let (author_id, id) = api.profile_and_conversation().await;
+    for _ in 0..60 {
+        api.say(&id, &author_id, &"👍".repeat(5000)).await;
+    }
+    recorder.take();
+    api.delete(&format!("/conversations/{id}")).await.with(204);
+    let sent = recorder.take();
+    assert!(sent.iter().filter(|sent| sent.operation == "Query").count() > 1, "one Query reads 1 MB");
+    let batches = sent.iter().filter(|sent| sent.operation == "BatchWriteItem");
+    let removed = batches.flat_map(|batch| batch.request["RequestItems"].as_object().expect("tables").values());
+    assert_eq!(removed.map(|requests| requests.as_array().expect("requests").len()).sum::<usize>(), 66);
+    let last = sent.last().expect("requests");
+    assert_eq!((last.operation.as_str(), &last.request["Key"]["sk"]["S"]), ("DeleteItem", &json!("CONVERSATION")));
 }
 
 #[tokio::test]
