@@ -7,6 +7,7 @@
 //! - `requests`: what is refused before any resource is looked at, and what the gateway answers by itself
 //! - `cost`: which requests each operation sends to DynamoDB, and what they consume
 //! - `documentation`: the pages, their files, and the OpenAPI document, which says what is true
+//! - `faults`: what is answered when the table does not answer, or not in time
 //! - `house`: what stands in more than one place is the same in all: routes, binaries, events, permissions
 //! - `permissions`: what each function sends to DynamoDB is exactly what `template.yaml` lets it
 //! - `smoke`: the smoke test finds a service that works, and one that does not
@@ -25,6 +26,7 @@
 mod conversations;
 mod cost;
 mod documentation;
+mod faults;
 mod house;
 mod idempotency;
 mod messages;

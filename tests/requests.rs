@@ -104,3 +104,10 @@ async fn every_answer_has_the_headers_of_a_careful_service() {
         assert!(answer.header("strict-transport-security").starts_with("max-age="));
     }
 }
+
+#[tokio::test]
+async fn a_host_that_is_none_does_not_end_the_server() {
+    let api = Api::own().await;
+    assert_eq!(api.send("GET", "/profiles", &[("host", "a b")], "").await.status, 500);
+    api.get("/profiles").await.with(200);
+}

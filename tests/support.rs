@@ -16,6 +16,7 @@ use reqwest::{Client, Method, StatusCode};
 pub(crate) use serde_json::{Value, json};
 use shared::Table;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// A running service.
@@ -235,6 +236,23 @@ impl Sent {
     }
 }
 
+/// What goes wrong between the service and an engine.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    None,
+    /// The engine carries the request out, but an internal error is answered.
+    AnswerLost,
+    /// This error is answered, and the engine never sees the request.
+    Refused(&'static str),
+    /// The engine sees the request only once this is notified.
+    Held(Arc<Notify>),
+}
+
+fn refusal(status: StatusCode, error: &str) -> (StatusCode, [(&'static str, &'static str); 1], Bytes) {
+    let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{error}") }).to_string();
+    (status, [("content-type", "application/x-amz-json-1.0")], body.into())
+}
+
 /// Stands between the service and an engine, and keeps all that passes.
 #[derive(Clone)]
 pub(crate) struct Recorder {
@@ -244,25 +262,41 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) async fn start(engine: String) -> Self {
+        Self::with_faults(engine, |_| Fault::None).await
+    }
+
+    /// One that for each operation asks what shall go wrong.
+    pub(crate) async fn with_faults(engine: String, fault: impl Fn(&str) -> Fault + Send + Sync + 'static) -> Self {
+        let fault = Arc::new(fault);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let sent: Arc<Mutex<Vec<Sent>>> = Arc::default();
         let (client, log) = (Client::new(), sent.clone());
         let app = Router::new().fallback(move |request: Request| {
-            let (client, engine, log) = (client.clone(), engine.clone(), log.clone());
+            let (client, engine, log, fault) = (client.clone(), engine.clone(), log.clone(), fault.clone());
             async move {
                 let (parts, body) = request.into_parts();
+                let target = parts.headers["x-amz-target"].to_str().expect("a target");
+                let operation = target.rsplit('.').next().expect("an operation").to_owned();
+                let fault = fault(&operation);
+                match &fault {
+                    Fault::Refused(error) => return refusal(StatusCode::BAD_REQUEST, error),
+                    Fault::Held(until) => until.notified().await,
+                    Fault::None | Fault::AnswerLost => {}
+                }
                 let body: Bytes = to_bytes(body, usize::MAX).await.expect("a body");
                 let forwarded = client.post(engine).headers(parts.headers.clone()).body(body.clone()).send().await;
                 let forwarded = forwarded.expect("an answer of the engine");
                 let status = forwarded.status();
                 let answer = forwarded.bytes().await.expect("a body");
-                let target = parts.headers["x-amz-target"].to_str().expect("a target");
                 log.lock().expect("no panic").push(Sent {
-                    operation: target.rsplit('.').next().expect("an operation").to_owned(),
+                    operation,
                     request: serde_json::from_slice(&body).expect("JSON"),
                     answer: serde_json::from_slice(&answer).expect("JSON"),
                 });
+                if matches!(fault, Fault::AnswerLost) {
+                    return refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError");
+                }
                 (status, [("content-type", "application/x-amz-json-1.0")], answer)
             }
         });

@@ -84,19 +84,16 @@ impl Gateway {
         let route = matched.value.clone();
         let request_id = Uuid::new_v4().to_string();
         let event = event(&parts, &body, &route, matched.params.iter(), &request_id).to_string();
-        let Ok(request) = lambda_http::request::from_str(&event) else {
-            return gateway_error(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
-        };
         let mut context = Context::default();
         let deadline = now() + route.timeout;
         context.deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         context.request_id = request_id;
         context.env_config = Arc::new(Config { function_name: route.function.clone(), ..Config::default() });
-        let request = request.with_lambda_context(context);
         let (table, auth) = (self.table.clone(), self.auth);
         // In a task of its own, so that a panic ends one invocation and not the server, as it does on Lambda.
         let invocation = tokio::spawn(async move {
             let handler = functions::handler(&route.function)?;
+            let request = lambda_http::request::from_str(&event).ok()?.with_lambda_context(context);
             Some(timeout(route.timeout, handler.respond(&table, auth, request)).await)
         });
         match invocation.await {

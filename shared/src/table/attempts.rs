@@ -117,23 +117,30 @@ impl Attempts<'_> {
         }
     }
 
+    /// Whether there is time for another attempt.
+    pub(super) fn has_time(&self) -> bool {
+        self.left() >= SHORTEST_ATTEMPT
+    }
+
+    fn left(&self) -> Duration {
+        self.table.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// Waits before the next attempt; or fails when there is none, with what is then known.
     ///
     /// The pause is drawn evenly from nothing to its bound ("full jitter"), so that those who collided do not meet again.
     pub(super) async fn after(&mut self, failure: Failure) -> Result<()> {
-        let cause = match (failure, self.effect) {
-            (Failure::Final(error), _) => return Err(error),
-            (Failure::Unclear(cause), Effect::Write | Effect::Transaction) => {
-                self.unclear = true;
+        let cause = match failure {
+            // Whatever this one says, it does not tell what became of an earlier one.
+            Failure::Final(Error::Unavailable(cause)) if self.unclear => return Err(Error::Unknown(cause)),
+            Failure::Final(error) => return Err(error),
+            Failure::Refused(cause) => cause,
+            Failure::Unclear(cause) => {
+                self.unclear |= self.effect != Effect::Read;
                 cause
             }
-            (Failure::Refused(cause), Effect::Transaction) => {
-                self.unclear = false;
-                cause
-            }
-            (Failure::Refused(cause) | Failure::Unclear(cause), _) => cause,
         };
-        let left = self.table.deadline.saturating_duration_since(Instant::now());
+        let left = self.left();
         if left < SHORTEST_ATTEMPT {
             return Err(if self.unclear { Error::Unknown(cause) } else { Error::Unavailable(cause) });
         }
@@ -161,6 +168,7 @@ impl Attempts<'_> {
             };
             match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                    // Only this decides about all attempts with the same token; a throttled one does not.
                     self.unclear = false;
                     return Ok(Decision::Cancelled(Reasons(cancelled.cancellation_reasons().to_vec())));
                 }

@@ -89,22 +89,25 @@ impl Table {
         cursor: Cursor,
         limit: Limit,
     ) -> Result<(ConversationItem, Vec<MessageItem>, Option<String>)> {
-        let (conversation, items) = tokio::join!(self.conversation_item(id), self.query_messages(id, cursor, limit));
-        let conversation = conversation?.ok_or(conversations::NOT_FOUND)?;
-        let (mut items, last_seq) = (items?, conversation.last_seq);
+        let mut attempts = self.attempts(Effect::Read);
+        let (conversation, mut items) = loop {
+            // Both each time: a conversation may be deleted, and its messages with it, while it is read.
+            let (conversation, items) = tokio::join!(self.conversation_item(id), self.query_messages(id, cursor, limit));
+            let (conversation, items) = (conversation?.ok_or(conversations::NOT_FOUND)?, items?);
+            if matches!(cursor, Cursor::After(_)) || is_whole(&items, cursor, limit, conversation.last_seq) {
+                break (conversation, items);
+            }
+            attempts.after(Failure::Refused("a page of messages with a hole".into())).await?;
+        };
         let next = match cursor {
             Cursor::After(after) => {
                 let unbroken = items.iter().zip(after.get() + 1..).take_while(|(item, seq)| item.seq().get() == *seq).count();
                 items.truncate(unbroken);
-                let last = items.last().filter(|last| items.len() == limit.get() && last.seq() < last_seq);
+                let full = items.len() == limit.get();
+                let last = items.last().filter(|last| full && last.seq() < conversation.last_seq);
                 last.map(|last| format!("after={}", last.seq()))
             }
             Cursor::Newest | Cursor::Before(_) => {
-                let mut attempts = self.attempts(Effect::Read);
-                while !is_whole(&items, cursor, limit, last_seq) {
-                    attempts.after(Failure::Refused("a page of messages with a hole".into())).await?;
-                    items = self.query_messages(id, cursor, limit).await?;
-                }
                 items.last().filter(|last| last.seq() > Seq::FIRST).map(|last| format!("before={}", last.seq()))
             }
         };

@@ -1,0 +1,90 @@
+//! What is answered when the table does not answer, or not in time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use local::template::{TEMPLATE, Template};
+use shared::Table;
+use tokio::sync::Notify;
+
+use crate::support::{Answer, Api, Fault, Recorder, embedded_engine, json};
+
+/// A service whose functions have three seconds, on a table that `faulty` stands before; and one beside it that nothing does.
+async fn services(engine: &str, faulty: &Recorder) -> (Api, Api) {
+    let mut template = Template::parse(TEMPLATE).expect("the template");
+    for route in &mut template.routes {
+        route.timeout = Duration::from_secs(3);
+    }
+    Table::at(engine, "chat").create(&template.table).await.expect("a table");
+    let behind = Api::serve(&template, Table::at(&faulty.endpoint, "chat")).await;
+    (behind, Api::serve(&template, Table::at(engine, "chat")).await)
+}
+
+/// A post whose transaction is carried out, though every answer says otherwise: the first is lost, all later ones are `then`.
+async fn post_with_a_lost_answer(then: Fault) -> Answer {
+    let engine = embedded_engine().await;
+    let transactions = AtomicU32::new(0);
+    let faulty = Recorder::with_faults(engine.clone(), move |operation| match operation {
+        "TransactWriteItems" if transactions.fetch_add(1, Ordering::Relaxed) == 0 => Fault::AnswerLost,
+        "TransactWriteItems" => then.clone(),
+        _ => Fault::None,
+    });
+    let (api, beside) = services(&engine, &faulty.await).await;
+    let (author_id, id) = beside.profile_and_conversation().await;
+    let body = json!({ "author_id": author_id, "text": "x" });
+    let answer = api.post(&format!("/conversations/{id}/messages"), &body).await;
+    assert_eq!(beside.messages(&id).await.len(), 1, "it is stored, and once");
+    answer
+}
+
+#[tokio::test]
+async fn a_post_whose_answer_was_lost_is_found_out_by_asking_again() {
+    let posted = post_with_a_lost_answer(Fault::None).await.with(201);
+    assert_eq!((&posted["seq"], &posted["points"]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_post_that_may_be_stored_is_never_said_to_have_changed_nothing() {
+    for refusal in ["ThrottlingException", "AccessDeniedException"] {
+        post_with_a_lost_answer(Fault::Refused(refusal)).await.problem(500);
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_refuses_everything_is_a_503_that_says_when_to_come_again() {
+    let engine = embedded_engine().await;
+    let faulty = Recorder::with_faults(engine.clone(), |_| Fault::Refused("ThrottlingException")).await;
+    let (api, _) = services(&engine, &faulty).await;
+    for answer in [api.get("/profiles").await, api.post("/profiles", &json!({ "first_name": "Ada" })).await] {
+        answer.problem(503);
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_deleted_while_it_is_read_is_not_found() {
+    let engine = embedded_engine().await;
+    let (held, first) = (Arc::new(Notify::new()), AtomicU32::new(0));
+    let until = held.clone();
+    let faulty = Recorder::with_faults(engine.clone(), move |operation| {
+        let hold = operation == "Query" && first.fetch_add(1, Ordering::Relaxed) == 0;
+        if hold { Fault::Held(until.clone()) } else { Fault::None }
+    });
+    let faulty = faulty.await;
+    let (api, beside) = services(&engine, &faulty).await;
+    let (author_id, id) = beside.profile_and_conversation().await;
+    beside.say(&id, &author_id, "x").await;
+    let path = format!("/conversations/{id}");
+    let reader = tokio::spawn({
+        let path = path.clone();
+        async move { api.get(&path).await }
+    });
+    // Its conversation has been read, its messages have not.
+    while faulty.take().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    beside.delete(&path).await.with(204);
+    held.notify_one();
+    reader.await.expect("an answer").problem(404);
+}
