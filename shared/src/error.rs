@@ -33,7 +33,7 @@ pub enum Error {
     #[error("What this Idempotency-Key created has been deleted.")]
     Gone,
     /// The body is larger than [`crate::text::MAX_BODY`] bytes.
-    #[error("The body is larger than 98304 bytes.")]
+    #[error("The body is larger than {} bytes.", crate::text::MAX_BODY)]
     TooLarge,
     /// The body is not of a media type that the operation reads.
     #[error("{0}")]
