@@ -86,3 +86,95 @@ fn every_event_is_one_that_its_function_would_be_sent() {
         assert_eq!(request.raw_http_path(), expected, "{file}");
     }
 }
+
+/// The resources of the template that are of this type, with their properties.
+fn resources(of: &str) -> BTreeMap<String, Value> {
+    let yaml: Value = serde_saphyr::from_str(TEMPLATE).expect("YAML");
+    let resources = yaml["Resources"].as_object().expect("resources").iter().filter(|(_, resource)| resource["Type"] == of);
+    resources.map(|(name, resource)| (name.clone(), resource["Properties"].clone())).collect()
+}
+
+fn words(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().map(|word| word.as_str().expect("a word")).collect()
+}
+
+#[test]
+fn no_function_can_be_deployed_open() {
+    let yaml: Value = serde_saphyr::from_str(TEMPLATE).expect("YAML");
+    assert_eq!(yaml["Globals"]["Function"]["Environment"]["Variables"]["AUTH"], "jwt");
+    let auth = &resources("AWS::Serverless::HttpApi")["Api"]["Auth"];
+    assert_eq!(auth["DefaultAuthorizer"], "Jwt", "a route that says nothing is closed");
+    assert_eq!(auth["Authorizers"]["Jwt"]["IdentitySource"], "$request.header.Authorization");
+    for (name, function) in resources("AWS::Serverless::Function") {
+        assert!(function["Environment"]["Variables"]["AUTH"].is_null(), "{name} runs as all do");
+        assert!(function["FunctionUrlConfig"].is_null(), "{name} has no URL beside the API");
+        for event in function["Events"].as_object().expect("events").values() {
+            assert!(["HttpApi", "ScheduleV2"].contains(&event["Type"].as_str().expect("a type")), "{name}");
+        }
+    }
+    for route in Template::parse(TEMPLATE).expect("the template").routes {
+        let read = ["chat/read", "chat/admin"].map(str::to_owned);
+        let write = ["chat/write", "chat/admin"].map(str::to_owned);
+        let expected = match (route.function.as_str(), route.method.as_str()) {
+            ("get-documentation", "GET") => None,
+            (_, "GET") => Some(read.to_vec()),
+            // Each by its name: an `ANY` or `$default` would take preflight requests from API Gateway.
+            (_, "POST" | "PATCH" | "DELETE") => Some(write.to_vec()),
+            (function, method) => panic!("{function}: {method}"),
+        };
+        assert_eq!(route.scopes, expected, "{} {}", route.method, route.path);
+    }
+}
+
+#[test]
+fn no_client_may_ask_for_more_than_it_should() {
+    let clients = resources("AWS::Cognito::UserPoolClient");
+    assert_eq!(clients.keys().collect::<Vec<_>>(), ["BackendClient", "SmokeTestClient", "WebClient"]);
+    for (name, client) in &clients {
+        assert_eq!(client["AllowedOAuthFlowsUserPoolClient"], true, "{name}: or it may ask for nothing, and sign in otherwise");
+        assert_eq!(
+            words(&client["ExplicitAuthFlows"]),
+            ["ALLOW_REFRESH_TOKEN_AUTH"],
+            "{name}: no passwords but on the sign-in page"
+        );
+        let (flows, scopes) = (words(&client["AllowedOAuthFlows"]), words(&client["AllowedOAuthScopes"]));
+        // Whoever has the client may ask for every scope of it: chat/admin would make each of them an administrator.
+        // aws.cognito.signin.user.admin lets them change their own attributes.
+        let allowed = match flows.as_slice() {
+            ["code"] => {
+                assert_eq!(client["GenerateSecret"], false, "{name}: a page or an app cannot keep a secret");
+                vec!["openid", "chat/read", "chat/write"]
+            }
+            ["client_credentials"] => {
+                assert_eq!(client["GenerateSecret"], true, "{name}: it has nothing else to prove who it is");
+                vec!["chat/read", "chat/write"]
+            }
+            flows => panic!("{name}: {flows:?}"),
+        };
+        assert_eq!(scopes, allowed, "{name}");
+    }
+    let scopes = &resources("AWS::Cognito::UserPoolResourceServer")["Scopes"];
+    assert_eq!(scopes["Identifier"], "chat");
+    let names: Vec<&Value> = scopes["Scopes"].as_array().expect("scopes").iter().map(|scope| &scope["ScopeName"]).collect();
+    assert_eq!(names, ["read", "write", "admin"]);
+    let yaml: Value = serde_saphyr::from_str(TEMPLATE).expect("YAML");
+    assert_eq!(yaml["Parameters"]["SelfSignUp"]["Default"], "false", "nobody signs up by themselves unless it is opened");
+    let audience = &resources("AWS::Serverless::HttpApi")["Api"]["Auth"]["Authorizers"]["Jwt"]["JwtConfiguration"]["audience"];
+    for name in clients.keys() {
+        assert!(audience.to_string().contains(name.as_str()), "tokens of {name} are let in");
+    }
+}
+
+#[test]
+fn no_secret_stands_in_an_environment() {
+    let yaml: Value = serde_saphyr::from_str(TEMPLATE).expect("YAML");
+    let functions = resources("AWS::Serverless::Function");
+    let environments =
+        functions.values().map(|function| &function["Environment"]).chain([&yaml["Globals"]["Function"]["Environment"]]);
+    for environment in environments {
+        let environment = environment.to_string();
+        assert!(!environment.contains("ClientSecret") && !environment.contains("resolve:"), "{environment}");
+    }
+    let parameters = yaml["Parameters"].as_object().expect("parameters");
+    assert!(parameters.keys().all(|name| !name.contains("Secret") || name.ends_with("Arn")), "a secret is named, never given");
+}

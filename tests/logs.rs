@@ -5,7 +5,11 @@ mod support;
 
 use std::io::{Result, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use local::authorizer::Authorizer;
+use local::template::{TEMPLATE, Template};
+use shared::Table;
 use tracing::Level;
 use uuid::Uuid;
 
@@ -44,24 +48,53 @@ impl Log {
 
 #[tokio::test]
 async fn a_request_is_one_line_that_says_what_it_did_and_never_what_was_said() {
-    let api = Api::own().await;
+    let authorizer = Arc::new(Authorizer::generate().expect("a key"));
+    let template = Template::parse(TEMPLATE).expect("the template");
+    let table = Table::at(&support::embedded_engine().await, "chat");
+    table.create(&template.table).await.expect("a table");
+    let api = Api::behind(authorizer.clone(), &template, table).await;
     let log = Log::default();
     let writer = log.clone();
     // Every level: what a library tells at the lowest is in the log once somebody turns it on.
     let subscriber = tracing_subscriber::fmt().json().with_max_level(Level::TRACE).with_writer(move || writer.clone()).finish();
     tracing::subscriber::set_global_default(subscriber).expect("the only one");
 
-    let (author_id, id) = api.profile_and_conversation().await;
+    let lifetime = Duration::from_secs(60);
+    let token = authorizer.token("canary-subject", "chat/read chat/write", lifetime).expect("a token");
+    let expired = authorizer.token("canary-subject", "chat/read chat/write", Duration::ZERO).expect("a token");
+    let bearer = format!("Bearer {token}");
     let key = Uuid::new_v4().to_string();
-    let body = json!({ "author_id": author_id, "text": "canary-text", "metadata": { "canary-name": "canary-value" } });
-    let path = format!("/conversations/{id}/messages");
-    api.post_with_key(&path, &key, &body).await.with(201);
-    api.post(&path, &json!({ "author_id": author_id, "text": "canary-text", "canary-field": 1 })).await.problem(422);
-    api.get(&path).await.with(200);
+    let headers = [("content-type", "application/json"), ("authorization", bearer.as_str()), ("idempotency-key", key.as_str())];
+    let send = |method, path: String, body: Value| {
+        let api = api.clone();
+        async move { api.send(method, &path, &headers, body.to_string()).await }
+    };
+    let profile = send("POST", "/profiles".into(), json!({ "first_name": "canary-name", "job_title": "canary-title" })).await;
+    let author_id = profile.with(201)["id"].clone();
+    let opening = json!({ "subject": "canary-subject", "author_id": author_id });
+    // The key is used: what is said of it is not for the log either.
+    send("POST", "/conversations".into(), opening.clone()).await.problem(422);
+    let opened = api.send("POST", "/conversations", &headers[..2], opening.to_string()).await;
+    opened.with_status(201);
+    let messages = format!("{}/messages", opened.header("location"));
+    let message = json!({ "author_id": author_id, "text": "canary-text", "metadata": { "canary-name": "canary-value" } });
+    let posted = api.send("POST", &messages, &headers[..2], message.to_string()).await;
+    posted.with_status(201);
+    api.send("PATCH", posted.header("location"), &headers[..2], r#"{"text":"canary-edit"}"#).await.with_status(200);
+    send("POST", messages.clone(), json!({ "author_id": author_id, "text": "canary-text", "canary-field": 1 })).await.problem(422);
+    for (path, status) in [(messages.as_str(), 200), ("/profiles/canary-id", 400), ("/profiles?canary-query=canary", 400)] {
+        api.send("GET", path, &headers[1..2], "").await.with_status(status);
+    }
+    api.send("POST", "/profiles", &headers[..2], "{\"canary-malformed").await.problem(400);
+    api.send("POST", "/profiles", &[("content-type", "canary/type"), headers[1]], "canary-body").await.problem(415);
+    api.send("POST", "/profiles", &[headers[0], headers[1], ("idempotency-key", "canary-key")], "{}").await.problem(400);
+    for token in [expired.as_str(), "canary-token", &token[..token.len() - 1]] {
+        api.send("GET", "/profiles", &[("authorization", token)], "").await.with_status(401);
+    }
 
     let requests = log.requests();
-    assert_eq!(requests.len(), 5);
-    let post = &requests[2];
+    assert_eq!(requests.len(), 12);
+    let post = &requests[3];
     assert_eq!(
         (&post["function"], &post["route"]),
         (&json!("create-message"), &json!("POST /conversations/{conversation_id}/messages"))
@@ -70,8 +103,11 @@ async fn a_request_is_one_line_that_says_what_it_did_and_never_what_was_said() {
     assert!(post["latency_ms"].is_number() && post["cold_start"].is_boolean(), "{post}");
     assert!(Uuid::parse_str(post["request_id"].as_str().expect("an id")).is_ok());
     assert!(post["read_units"].is_number() && post["write_units"].is_number(), "{post}");
-    assert_eq!(requests[3]["status"], 422);
+    assert_eq!(requests[1]["status"], 422);
+    let signature = |token: &str| token.rsplit('.').next().expect("a signature").to_owned();
     for line in log.lines() {
-        assert!(!line.to_string().contains("canary") && !line.to_string().contains(&key), "{line}");
+        for secret in ["canary", &key, &signature(&token), &signature(&expired)] {
+            assert!(!line.to_string().contains(secret), "{secret}: {line}");
+        }
     }
 }

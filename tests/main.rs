@@ -4,6 +4,7 @@
 //! - `pages`: lists, in both directions
 //! - `points`: the reward, and what stays true when many post at once
 //! - `idempotency`: a repeated POST has no second effect
+//! - `access`: who may do what, on every route
 //! - `requests`: what is refused before any resource is looked at, and what the gateway answers by itself
 //! - `cost`: which requests each operation sends to DynamoDB, and what they consume
 //! - `documentation`: the pages, their files, and the OpenAPI document, which says what is true
@@ -23,6 +24,7 @@
 //!   so `cost` always runs on the embedded engine;
 //! - it answers a conflict (`TransactionConflict`) when transactions meet, as DynamoDB does; the embedded engine never does.
 
+mod access;
 mod conversations;
 mod cost;
 mod documentation;

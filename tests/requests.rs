@@ -111,3 +111,18 @@ async fn a_host_that_is_none_does_not_end_the_server() {
     assert_eq!(api.send("GET", "/profiles", &[("host", "a b")], "").await.status, 500);
     api.get("/profiles").await.with(200);
 }
+
+/// Where the service is made of the real binaries, `tests/real-binaries` looks into their logs for it.
+#[tokio::test]
+async fn a_canary_is_posted_and_refused() {
+    let api = Api::start().await;
+    let (author_id, id) = api.profile_and_conversation().await;
+    let path = format!("/conversations/{id}/messages");
+    api.say(&id, &author_id, "canary").await;
+    for body in [r#"{"canary":1}"#, r#"{"canary"#] {
+        let answer = api.send("POST", &path, &[JSON, ("x-canary", "canary"), ("idempotency-key", "canary")], body).await;
+        answer.problem(400);
+        assert!(api.send("POST", &path, &[JSON], body).await.status.is_client_error());
+    }
+    api.get("/profiles?canary=canary").await.problem(400);
+}

@@ -1,15 +1,26 @@
 //! The smoke test finds a service that works, and one that does not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use functions::sign_in::SignIn;
 use functions::smoke::{Report, run};
+use local::authorizer::Authorizer;
 use local::template::{TEMPLATE, Template};
 use shared::Table;
+use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
 use crate::support::{Api, Value, engine_endpoint, json};
 
 async fn walk(api: &Api) -> Report {
     let url = api.url().to_owned();
-    spawn_blocking(move || run(&url, |_| {})).await.expect("a report")
+    spawn_blocking(move || run(&url, None, |_| {})).await.expect("a report")
 }
 
 #[tokio::test]
@@ -54,4 +65,63 @@ async fn the_smoke_test_names_the_step_that_fails_and_cleans_up_all_the_same() {
 
     let nobody = walk(&Api::at("http://127.0.0.1:1")).await;
     assert!(nobody.failure.is_some_and(|failure| failure.starts_with("create-profile: ")));
+}
+
+/// A Secrets Manager that has this secret, and a token endpoint for the client `smoke` with the password `s3cret/`; it counts the
+/// tokens that it issued. Answers where both are.
+async fn issuer(secret: Value, authorizer: Arc<Authorizer>, issued: Arc<AtomicU32>) -> String {
+    let secrets = post(move |request: Request| async move {
+        assert_eq!(request.headers()["x-amz-target"], "secretsmanager.GetSecretValue");
+        json!({ "SecretString": secret.to_string() }).to_string()
+    });
+    let tokens = post(move |headers: HeaderMap, form: String| async move {
+        assert_eq!(form, "grant_type=client_credentials&scope=chat%2Fread+chat%2Fwrite");
+        // RFC 6749, section 2.3.1: both parts are encoded as forms are, and then in base64. `smoke:s3cret%2F`
+        if headers["authorization"] != "Basic c21va2U6czNjcmV0JTJG" {
+            return (StatusCode::BAD_REQUEST, json!({ "error": "invalid_client" }).to_string());
+        }
+        issued.fetch_add(1, Ordering::Relaxed);
+        let token = authorizer.token("smoke", "chat/read chat/write", Duration::from_secs(3600)).expect("a token");
+        (StatusCode::OK, json!({ "access_token": token, "expires_in": 3600, "token_type": "Bearer" }).to_string())
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let app = Router::new().route("/", secrets).route("/oauth2/token", tokens);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_smoke_test_signs_in_and_keeps_its_token() {
+    let authorizer = Arc::new(Authorizer::generate().expect("a key"));
+    let template = Template::parse(TEMPLATE).expect("the template");
+    let table = Table::at(&engine_endpoint().await, &format!("test-{}", uuid::Uuid::new_v4()));
+    table.create(&template.table).await.expect("a table");
+    let api = Api::behind(authorizer.clone(), &template, table).await;
+    let failure = walk(&api).await.failure.expect("it is closed");
+    assert_eq!(failure, "create-profile: answered 401 Unauthorized");
+
+    let issued = Arc::new(AtomicU32::new(0));
+    let secret = json!({ "client_id": "smoke", "client_secret": "s3cret/" });
+    let url = issuer(secret, authorizer.clone(), issued.clone()).await;
+    let sign_in = SignIn::at(&url, "arn", &format!("{url}/oauth2/token"));
+    for _ in 0..2 {
+        assert_eq!(functions::smoke::walk(api.url(), Some(&sign_in)).await.failure, None);
+        assert_eq!(issued.load(Ordering::Relaxed), 1, "one token serves for as long as it lives");
+    }
+    // A walk that fails may have failed by its token.
+    functions::smoke::walk("http://127.0.0.1:1", Some(&sign_in)).await.failure.expect("nobody is there");
+    assert_eq!(functions::smoke::walk(api.url(), Some(&sign_in)).await.failure, None);
+    assert_eq!(issued.load(Ordering::Relaxed), 2);
+
+    let wrong = json!({ "client_id": "smoke", "client_secret": "canary" });
+    let url = issuer(wrong, authorizer, issued).await;
+    for (sign_in, expected) in [
+        (SignIn::at(&url, "arn", &format!("{url}/oauth2/token")), "sign-in: the token: answered 400 invalid_client"),
+        (SignIn::at(&url, "arn", &format!("{url}/nothing")), "sign-in: the token: answered 404, not in JSON"),
+        (SignIn::at(&format!("{url}/nothing"), "arn", &url), "sign-in: the secret: "),
+    ] {
+        let failure = functions::smoke::walk(api.url(), Some(&sign_in)).await.failure.expect("no token");
+        assert!(failure.starts_with(expected) && !failure.contains("canary"), "{failure}");
+    }
 }

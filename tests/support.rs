@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use functions::http::Auth;
+use local::authorizer::Authorizer;
 use local::template::{TEMPLATE, Template};
 use local::{Gateway, engine};
 use reqwest::header::HeaderMap;
@@ -114,8 +115,22 @@ impl Api {
         Self::serve_as(Auth::Open, template, table).await
     }
 
+    /// A service on this table that is closed, behind this authorizer.
+    pub(crate) async fn behind(authorizer: Arc<Authorizer>, template: &Template, table: Table) -> Self {
+        Self::behind_for(authorizer, template, table, &[]).await
+    }
+
+    /// The same, for pages of these origins too.
+    pub(crate) async fn behind_for(authorizer: Arc<Authorizer>, template: &Template, table: Table, origins: &[String]) -> Self {
+        let gateway = Gateway::new(template, table, Auth::Jwt).expect("a gateway").behind(authorizer);
+        Self::listen(gateway.open_to(origins, &template.cors).expect("origins")).await
+    }
+
     async fn serve_as(auth: Auth, template: &Template, table: Table) -> Self {
-        let gateway = Gateway::new(template, table, auth).expect("a gateway");
+        Self::listen(Gateway::new(template, table, auth).expect("a gateway")).await
+    }
+
+    async fn listen(gateway: Gateway) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(gateway.serve(listener, std::future::pending()));

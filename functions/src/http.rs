@@ -35,6 +35,17 @@ static COLD: AtomicBool = AtomicBool::new(true);
 /// How long an invocation lasts where nobody tells.
 const UNTOLD: Duration = Duration::from_secs(10);
 
+/// Lets a token read.
+pub(crate) const READ_SCOPE: &str = "chat/read";
+/// Lets a token post, and change what is its owner's.
+pub(crate) const WRITE_SCOPE: &str = "chat/write";
+/// Lets an operator's machine do all that there is.
+pub(crate) const ADMIN_SCOPE: &str = "chat/admin";
+/// The group of people who may change what belongs to anyone.
+const ADMIN_GROUP: &str = "admin";
+/// The longest `sub`, in bytes. Source: OpenID Connect Core 1.0, section 2.
+const MAX_SUBJECT: usize = 255;
+
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -57,7 +68,11 @@ impl Auth {
         }
     }
 
-    /// Who sent this request.
+    /// Who sent this request, if their token lets them send such a one.
+    ///
+    /// API Gateway has checked the same scopes (`template.yaml`); here they are checked again, so that a route that lost its
+    /// authorizer, or its scopes, stays closed. Source of the claims' form:
+    /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html>
     fn caller(self, request: &Request) -> Result<Caller> {
         if self == Self::Open {
             return Ok(Caller::Anyone);
@@ -70,14 +85,23 @@ impl Auth {
         };
         let claim = |name: &str| claims.and_then(|claims| claims.get(name)).map(String::as_str).unwrap_or_default();
         let subject = claim("sub");
-        if subject.is_empty() {
+        if subject.is_empty() || subject.len() > MAX_SUBJECT {
             return Err(Error::Unauthenticated);
         }
-        // API Gateway writes a list claim as `[admin other]`.
-        let mut groups = claim("cognito:groups").trim_matches(['[', ']']).split([' ', ',']);
-        let admin = claim("scope").split(' ').any(|scope| scope == "chat/admin") || groups.any(|group| group == "admin");
+        let has_scope = |scope: &str| listed(claim("scope")).chain(listed(claim("scp"))).any(|has| has == scope);
+        let operator = has_scope(ADMIN_SCOPE);
+        let needed = if request.method() == Method::GET { READ_SCOPE } else { WRITE_SCOPE };
+        if !operator && !has_scope(needed) {
+            return Err(Error::MissingScope(needed));
+        }
+        let admin = operator || listed(claim("cognito:groups")).any(|group| group == ADMIN_GROUP);
         Ok(if admin { Caller::Admin(subject.into()) } else { Caller::User(subject.into()) })
     }
+}
+
+/// The members of a claim that is a list, which API Gateway writes as `[admin other]`, or of one that is words, as `scope` is.
+pub fn listed(claim: &str) -> impl Iterator<Item = &str> {
+    claim.strip_prefix('[').and_then(|list| list.strip_suffix(']')).unwrap_or(claim).split(' ')
 }
 
 /// What a handler works with: the table for as long as there is time, who asks, and the request.
@@ -285,7 +309,7 @@ pub(crate) fn problem(error: &Error, request_id: &str) -> Response<Body> {
     let (status, header) = match error {
         Error::Malformed(_) => (StatusCode::BAD_REQUEST, None),
         Error::Unauthenticated => (StatusCode::UNAUTHORIZED, Some((WWW_AUTHENTICATE, "Bearer"))),
-        Error::Forbidden => (StatusCode::FORBIDDEN, None),
+        Error::Forbidden | Error::MissingScope(_) => (StatusCode::FORBIDDEN, None),
         Error::NotFound(_) => (StatusCode::NOT_FOUND, None),
         Error::Conflict(_) => (StatusCode::CONFLICT, None),
         Error::Gone => (StatusCode::GONE, None),

@@ -10,6 +10,7 @@ pub mod http;
 pub mod messages;
 pub mod openapi;
 pub mod profiles;
+pub mod sign_in;
 pub mod smoke;
 
 use std::future::Future;

@@ -8,7 +8,7 @@ use shared::error::FieldErrors;
 use shared::{Error, Limit};
 use utoipa::OpenApi;
 
-use crate::http::problem;
+use crate::http::{ADMIN_SCOPE, READ_SCOPE, WRITE_SCOPE, problem};
 use crate::{conversations, messages, profiles};
 
 /// The operations. Schemas that nothing but a parameter refers to have to be named.
@@ -78,9 +78,8 @@ pub fn document() -> String {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "An access token. The development server, which is open to everyone on its machine, needs none.",
+        "description": "An access token with the scope chat/read or chat/write. The development server, unless started with --auth, needs none.",
     } });
-    document["security"] = json!([{ "token": [] }]);
     for (path, item) in entries(&mut document["paths"]) {
         for (method, operation) in entries(item) {
             complete(path, method, operation);
@@ -92,6 +91,9 @@ pub fn document() -> String {
 
 /// Adds to an operation what holds for all of its kind.
 fn complete(path: &str, method: &str, operation: &mut Value) {
+    // Either scope will do.
+    let scope = if method == "get" { READ_SCOPE } else { WRITE_SCOPE };
+    operation["security"] = json!([{ "token": [scope] }, { "token": [ADMIN_SCOPE] }]);
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     let mut refusals = vec!["400", "401", "403", "413", "429", "500", "503"];
     if path.contains('{') {

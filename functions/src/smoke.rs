@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
+use tokio::task::spawn_blocking;
 use ureq::http::{Request, Response};
 use ureq::{Agent, Body};
 use uuid::Uuid;
+
+use crate::sign_in::SignIn;
 
 /// A step of the journey that was made.
 #[derive(Clone, Debug)]
@@ -26,6 +29,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// A journey that did not even begin.
+    #[must_use]
+    pub fn failed(why: String) -> Self {
+        Self { failure: Some(why), ..Self::default() }
+    }
+
     /// The report as one line of CloudWatch's embedded metric format. Source:
     /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
     #[must_use]
@@ -51,12 +60,31 @@ impl Report {
     }
 }
 
+/// Signs in, where that is needed, and walks the journey. After one that failed it signs in anew, in case its token was why.
+pub async fn walk(url: &str, sign_in: Option<&SignIn>) -> Report {
+    let token = match sign_in {
+        Some(sign_in) => match sign_in.token().await {
+            Ok(token) => Some(token),
+            Err(error) => return Report::failed(format!("sign-in: {error}")),
+        },
+        None => None,
+    };
+    let url = url.to_owned();
+    let walked = spawn_blocking(move || run(&url, token.as_deref(), |_| {})).await;
+    let report = walked.unwrap_or_else(|error| Report::failed(error.to_string()));
+    if let (Some(sign_in), Some(_)) = (sign_in, &report.failure) {
+        sign_in.forget();
+    }
+    report
+}
+
 /// Walks the journey: a profile, a conversation, ten messages and their congratulation, a repeated key, a poll, an edit; then
-/// deletes what it made, also after a failure. Tells each step as it is made.
-pub fn run(url: &str, mut tell: impl FnMut(&Step)) -> Report {
+/// deletes what it made, also after a failure. Tells each step as it is made. `token` is an access token, where one is needed.
+pub fn run(url: &str, token: Option<&str>, mut tell: impl FnMut(&Step)) -> Report {
     let agent =
         Agent::config_builder().timeout_global(Some(Duration::from_secs(15))).http_status_as_error(false).build().new_agent();
-    let mut walk = Walk { agent, url: url.trim_end_matches('/'), report: Report::default(), tell: &mut tell, made: Vec::new() };
+    let url = url.trim_end_matches('/');
+    let mut walk = Walk { agent, url, token, report: Report::default(), tell: &mut tell, made: Vec::new() };
     let journey = walk.journey();
     let cleaned = walk.clean_up();
     walk.report.failure = journey.and(cleaned).err();
@@ -66,6 +94,7 @@ pub fn run(url: &str, mut tell: impl FnMut(&Step)) -> Report {
 struct Walk<'w> {
     agent: Agent,
     url: &'w str,
+    token: Option<&'w str>,
     report: Report,
     tell: &'w mut dyn FnMut(&Step),
     /// What has to be deleted, and the name of the step that does it; the last first.
@@ -156,6 +185,9 @@ impl Walk<'_> {
         }
         if let Some(key) = key {
             request = request.header("idempotency-key", key.to_string());
+        }
+        if let Some(token) = self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
         }
         let body = body.map(Value::to_string).unwrap_or_default();
         let request = request.body(body).map_err(|error| error.to_string())?;

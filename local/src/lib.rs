@@ -4,6 +4,7 @@
 //! the function that `template.yaml` routes to answers it, and the answer becomes an HTTP response. What is true in the cloud is
 //! true here as far as a client would notice; see [`Gateway::answer`].
 
+pub mod authorizer;
 pub mod engine;
 pub mod server;
 pub mod template;
@@ -15,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderValue, USER_AGENT};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderValue, USER_AGENT, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use base64::Engine;
@@ -29,10 +30,15 @@ use serde_json::{Value, json};
 use shared::Table;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
+use tower_http::cors::CorsLayer;
 use uuid::Uuid;
 
-use template::{Route, Template};
+use authorizer::{Authorizer, Refusal};
+use template::{Cors, Route, Template};
 
+/// The largest path, query and headers together that API Gateway reads, in bytes. Source:
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
+const MAX_HEAD: usize = 10_240;
 /// The largest body that API Gateway passes on, in bytes.
 const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
 
@@ -42,10 +48,12 @@ pub struct Gateway {
     routes: HashMap<Method, matchit::Router<Route>>,
     table: Table,
     auth: Auth,
+    authorizer: Option<Arc<Authorizer>>,
+    cors: Option<CorsLayer>,
 }
 
 impl Gateway {
-    /// The routes of a template, in front of the functions on this table.
+    /// The routes of a template, in front of the functions on this table, which run with this `AUTH`.
     ///
     /// # Errors
     /// A route that cannot be served, in one line.
@@ -59,7 +67,21 @@ impl Gateway {
             let router = routes.entry(method).or_default();
             router.insert(&route.path, route.clone()).map_err(|error| format!("{}: {error}", route.path))?;
         }
-        Ok(Self { routes, table, auth })
+        Ok(Self { routes, table, auth, authorizer: None, cors: None })
+    }
+
+    /// The same, with an authorizer in front of all routes that the template does not leave open.
+    #[must_use]
+    pub fn behind(self, authorizer: Arc<Authorizer>) -> Self {
+        Self { authorizer: Some(authorizer), ..self }
+    }
+
+    /// The same, for pages of these origins too.
+    ///
+    /// # Errors
+    /// An origin that is none, in one line.
+    pub fn open_to(self, origins: &[String], cors: &Cors) -> Result<Self, String> {
+        Ok(Self { cors: Some(cors.layer(origins)?), ..self })
     }
 
     /// Serves HTTP until `stop` is ready and the requests under way are answered.
@@ -67,23 +89,41 @@ impl Gateway {
     /// # Errors
     /// When the listener fails.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+        let cors = self.cors.clone();
         let gateway = Arc::new(self);
-        let app = Router::new().fallback(move |request| async move { gateway.answer(request).await });
+        let mut app = Router::new().fallback(move |request| async move { gateway.answer(request).await });
+        if let Some(cors) = cors {
+            app = app.layer(cors);
+        }
         axum::serve(listener, app).with_graceful_shutdown(stop).await
     }
 
     /// Answers a request as API Gateway and the function behind the route would.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
+        if head_size(&parts) > MAX_HEAD {
+            return gateway_error(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large");
+        }
         let Some(matched) = self.routes.get(&parts.method).and_then(|routes| routes.at(parts.uri.path()).ok()) else {
             return gateway_error(StatusCode::NOT_FOUND, "Not Found");
+        };
+        let caller = match (&self.authorizer, &matched.value.scopes) {
+            (Some(authorizer), Some(scopes)) => match authorizer.authorize(bearer(&parts.headers), scopes) {
+                Ok(caller) => caller,
+                Err(refusal) => return refused(refusal),
+            },
+            _ => Value::Null,
         };
         let Ok(body) = to_bytes(body, MAX_PAYLOAD).await else {
             return gateway_error(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         };
         let route = matched.value.clone();
         let request_id = Uuid::new_v4().to_string();
-        let event = event(&parts, &body, &route, matched.params.iter(), &request_id).to_string();
+        let mut event = event(&parts, &body, &route, matched.params.iter(), &request_id);
+        if !caller.is_null() {
+            event["requestContext"]["authorizer"] = caller;
+        }
+        let event = event.to_string();
         let mut context = Context::default();
         let deadline = now() + route.timeout;
         context.deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
@@ -205,6 +245,32 @@ fn from_lambda(response: lambda_http::Response<lambda_http::Body>) -> Response<B
         lambda_http::Body::Binary(bytes) => Body::from(bytes),
         _ => Body::empty(),
     })
+}
+
+/// How large a request is before its body.
+fn head_size(parts: &Parts) -> usize {
+    let headers: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    headers + parts.uri.path_and_query().map_or(0, |path| path.as_str().len())
+}
+
+/// The value of `Authorization`, if there is just one.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+fn refused(refusal: Refusal) -> Response<Body> {
+    match refusal {
+        Refusal::Unauthorized => {
+            let mut response = gateway_error(StatusCode::UNAUTHORIZED, "Unauthorized");
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+        }
+        Refusal::Forbidden => gateway_error(StatusCode::FORBIDDEN, "Forbidden"),
+    }
 }
 
 /// What API Gateway answers by itself.

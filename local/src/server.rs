@@ -1,15 +1,22 @@
 //! The server as a program: its flags, how it starts, and what it says.
 
 use std::env;
+use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use functions::http::Auth;
 use shared::Table;
 use tokio::net::TcpListener;
 
+use crate::authorizer::Authorizer;
 use crate::template::{TEMPLATE, Template};
 use crate::{Gateway, engine};
+
+/// How long the printed tokens are valid.
+const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Serves the whole chat API on this machine, on an embedded DynamoDB-compatible engine.
 #[derive(Debug, Parser)]
@@ -24,6 +31,12 @@ pub struct Options {
     /// Keeps the database in memory, and forgets it at the end.
     #[arg(long, conflicts_with = "database")]
     pub in_memory: bool,
+    /// Closed, as in the cloud: only requests with an access token are answered, and tokens to try are printed.
+    #[arg(long)]
+    pub auth: bool,
+    /// Origins whose pages may call the API, separated by commas, such as http://localhost:5173.
+    #[arg(long, value_name = "ORIGINS", value_delimiter = ',')]
+    pub cors_origins: Vec<String>,
     /// Port of the engine, for other tools to share.
     #[arg(long, default_value_t = 8000)]
     pub dynamodb_port: u16,
@@ -51,17 +64,47 @@ pub async fn run(options: &Options, stop: impl Future<Output = ()> + Send + 'sta
     let name = env::var("TABLE_NAME").unwrap_or_else(|_| "chat".to_owned());
     let table = Table::at(&endpoint, &name);
     table.create(&template.table).await.map_err(|error| format!("{endpoint}: {}", error.chain()))?;
-    let gateway = Gateway::new(&template, table, Auth::Open)?;
+    let (auth, access) = if options.auth { (Auth::Jwt, Some(Access::generate()?)) } else { (Auth::Open, None) };
+    let mut gateway = Gateway::new(&template, table, auth)?.open_to(&options.cors_origins, &template.cors)?;
     let url = format!("http://127.0.0.1:{}", listener.local_addr().map_err(|error| error.to_string())?.port());
+    let token = if options.auth { "-H \"authorization: Bearer $TOKEN\" " } else { "" };
+    let door =
+        if options.auth { "closed to all without an access token" } else { "open: everyone on this machine may act as anyone" };
+    println!("Chat API on {url}, {door}.\nTable {name} on {endpoint}, {place}.\n");
+    if let Some(Access { authorizer, tokens }) = access {
+        gateway = gateway.behind(Arc::new(authorizer));
+        println!("{tokens}");
+    }
     println!(
-        "Chat API on {url}, open to everyone on this machine.\n\
-         Table {name} on {endpoint}, {place}.\n\n\
-         Try:\n  \
-         curl {url}/profiles -H 'content-type: application/json' -d '{{\"first_name\":\"Ada\"}}'\n  \
-         curl {url}/profiles\n\n\
+        "Try:\n  \
+         curl {url}/profiles {token}-H 'content-type: application/json' -d '{{\"first_name\":\"Ada\"}}'\n  \
+         curl {token}{url}/profiles\n\n\
          Ctrl-C stops it."
     );
     gateway.serve(listener, stop).await.map_err(|error| error.to_string())
+}
+
+/// Who may enter a closed server.
+struct Access {
+    authorizer: Authorizer,
+    /// Tokens to try, as shell commands.
+    tokens: String,
+}
+
+impl Access {
+    fn generate() -> Result<Self, String> {
+        let authorizer = Authorizer::generate()?;
+        let mut tokens = String::from("For the next twelve hours, and as long as this server runs,\n");
+        for (subject, scopes, who) in [
+            ("ada", "chat/read chat/write", "a first user"),
+            ("grace", "chat/read chat/write", "another"),
+            ("operator", "chat/admin", "an administrator"),
+        ] {
+            let token = authorizer.token(subject, scopes, LIFETIME)?;
+            let _ = writeln!(tokens, "  {subject}, {who}:\n    TOKEN={token}");
+        }
+        Ok(Self { authorizer, tokens })
+    }
 }
 
 async fn listen(port: u16, flag: &str) -> Result<TcpListener, String> {

@@ -23,6 +23,9 @@ pub enum Error {
     /// The caller may not change what belongs to someone else.
     #[error("This belongs to someone else; only its owner or an administrator may change it.")]
     Forbidden,
+    /// The caller's token does not allow this kind of request; the text is the scope that it lacks.
+    #[error("This request needs an access token with the scope {0}.")]
+    MissingScope(&'static str),
     /// There is no such thing; the text says which.
     #[error("There is no such {0}.")]
     NotFound(&'static str),
