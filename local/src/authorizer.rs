@@ -49,6 +49,8 @@ impl Authorizer {
         validation.set_issuer(&[ISSUER]);
         validation.set_required_spec_claims(&["exp", "iss"]);
         validation.leeway = 0;
+        // The second in which it ends is not one of its life.
+        validation.reject_tokens_expiring_in_less_than = 1;
         validation.validate_nbf = true;
         // It may stand in either of two claims; see `is_for_us`.
         validation.validate_aud = false;
