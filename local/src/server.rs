@@ -52,17 +52,19 @@ pub struct Options {
 pub async fn run(options: &Options, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
     let template = Template::parse(TEMPLATE)?;
     let listener = listen(options.port, "--port").await?;
-    let (endpoint, place) = match &options.dynamodb_endpoint {
-        Some(endpoint) if !endpoint.is_empty() => (endpoint.clone(), "not started by this server".to_owned()),
+    let name = env::var("TABLE_NAME").unwrap_or_else(|_| "chat".to_owned());
+    let (table, endpoint, place) = match &options.dynamodb_endpoint {
+        Some(endpoint) if !endpoint.is_empty() => {
+            (Table::at(endpoint, &name), endpoint.clone(), "not started by this server".to_owned())
+        }
         _ => {
             let file = (!options.in_memory).then_some(options.database.as_path());
             let place = file.map_or("in memory".to_owned(), |file| format!("in {}", file.display()));
             let listener = listen(options.dynamodb_port, "--dynamodb-port").await?;
-            (engine::serve(listener, engine::open(file)?)?, place)
+            let database = engine::open(file)?;
+            (Table::on(engine::client(database.clone()), &name), engine::serve(listener, database)?, place)
         }
     };
-    let name = env::var("TABLE_NAME").unwrap_or_else(|_| "chat".to_owned());
-    let table = Table::at(&endpoint, &name);
     table.create(&template.table).await.map_err(|error| format!("{endpoint}: {}", error.chain()))?;
     let (auth, access) = if options.auth { (Auth::Jwt, Some(Access::generate()?)) } else { (Auth::Open, None) };
     let mut gateway = Gateway::new(&template, table, auth)?.open_to(&options.cors_origins, &template.cors)?;

@@ -21,7 +21,7 @@ use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config, Credentials, Region, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config, Credentials, HttpClient, Region, StalledStreamProtectionConfig};
 use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tokio::time::Instant;
@@ -73,11 +73,13 @@ impl Table {
     /// A table on an engine that does not check who asks, such as the embedded one or DynamoDB Local.
     #[must_use]
     pub fn at(endpoint: &str, name: &str) -> Self {
-        let config = config_over_tls()
-            .region(Region::from_static("us-east-1"))
-            .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-            .endpoint_url(endpoint);
-        Self::new(config.build(), name)
+        Self::new(without_credentials(config_over_tls()).endpoint_url(endpoint).build(), name)
+    }
+
+    /// A table that this client of HTTP reaches, such as one that hands its requests to an engine in the same process.
+    #[must_use]
+    pub fn on(client: impl HttpClient + 'static, name: &str) -> Self {
+        Self::new(without_credentials(config().http_client(client)).endpoint_url("http://localhost").build(), name)
     }
 
     /// A table reached in whatever way `config` says; see [`config`].
@@ -136,4 +138,9 @@ pub fn config() -> Builder {
 fn config_over_tls() -> Builder {
     let client = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
     config().http_client(client.build_https())
+}
+
+/// For an engine that does not check who asks.
+fn without_credentials(config: Builder) -> Builder {
+    config.region(Region::from_static("us-east-1")).credentials_provider(Credentials::new("local", "local", None, None, "local"))
 }
