@@ -76,12 +76,13 @@ impl Gateway {
         Self { authorizer: Some(authorizer), ..self }
     }
 
-    /// The same, for pages of these origins too.
+    /// The same, for pages of these origins too, if there are any.
     ///
     /// # Errors
     /// An origin that is none, in one line.
     pub fn open_to(self, origins: &[String], cors: &Cors) -> Result<Self, String> {
-        Ok(Self { cors: Some(cors.layer(origins)?), ..self })
+        let cors = if origins.is_empty() { None } else { Some(cors.layer(origins)?) };
+        Ok(Self { cors, ..self })
     }
 
     /// Serves HTTP until `stop` is ready and the requests under way are answered.
