@@ -68,20 +68,22 @@ impl HttpConnector for InProcess {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let Self(database) = self.clone();
         HttpConnectorFuture::new(async move {
-            let (status, json) = match answer(&database, &request) {
-                Ok(json) => (200, json),
-                Err(error) => (error.status_code(), error.to_json()),
-            };
+            let target = request.headers().get("x-amz-target").unwrap_or_default();
+            let (status, json) = answer(&database, target, request.body().bytes().unwrap_or_default());
             let status = StatusCode::try_from(status).map_err(|error| ConnectorError::other(error.into(), None))?;
             Ok(HttpResponse::new(status, json.into()))
         })
     }
 }
 
-/// Carries out a request of DynamoDB's JSON protocol, if it is one that the service makes.
-fn answer(database: &Database, request: &HttpRequest) -> dynoxide::Result<String> {
-    let target = request.headers().get("x-amz-target").unwrap_or_default();
-    let body = request.body().bytes().unwrap_or_default();
+/// Carries out a request of DynamoDB's JSON protocol, if it is one that the service makes: its target, such as
+/// `DynamoDB_20120810.Query`, and its body. Answers the status and the body.
+#[must_use]
+pub fn answer(database: &Database, target: &str, body: &[u8]) -> (u16, String) {
+    carry_out(database, target, body).map_or_else(|error| (error.status_code(), error.to_json()), |json| (200, json))
+}
+
+fn carry_out(database: &Database, target: &str, body: &[u8]) -> dynoxide::Result<String> {
     match target.strip_prefix("DynamoDB_20120810.").unwrap_or_default() {
         "BatchGetItem" => run(body, |request| database.batch_get_item(request)),
         "BatchWriteItem" => run(body, |request| database.batch_write_item(request)),

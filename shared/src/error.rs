@@ -78,6 +78,15 @@ impl Error {
         line
     }
 
+    /// The same error, of a request that has written something: it cannot claim that nothing was changed.
+    #[must_use]
+    pub fn after_a_write(self) -> Self {
+        match self {
+            Self::Unavailable(cause) => Self::Unknown(cause),
+            error => error,
+        }
+    }
+
     /// A bug of ours, with its cause for the log.
     pub fn internal(cause: impl Into<Cause>) -> Self {
         Self::Internal(cause.into())

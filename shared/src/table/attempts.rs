@@ -149,9 +149,26 @@ impl Attempts<'_> {
         Ok(())
     }
 
+    /// Whether an attempt was not answered that may yet be carried out: late, when a later one has been refused already.
+    pub(super) fn may_arrive(&self) -> bool {
+        self.unclear
+    }
+
+    /// What an error of something else, such as a read, says of this request: that it wrote nothing is not known while an attempt
+    /// may arrive.
+    pub(super) fn judge(&self, error: Error) -> Error {
+        if self.unclear { error.after_a_write() } else { error }
+    }
+
+    /// Takes note that no earlier attempt can be carried out any more.
+    pub(super) fn none_can_arrive(&mut self) {
+        self.unclear = false;
+    }
+
     /// Sends a transaction until DynamoDB has decided it; the same token stands for all attempts.
     pub(super) async fn transact(&mut self, items: Vec<TransactWriteItem>) -> Result<Decision> {
         let table = self.table;
+        let unclear_before = self.unclear;
         let request = table
             .client
             .transact_write_items()
@@ -168,9 +185,13 @@ impl Attempts<'_> {
             };
             match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                    // Only this decides about all attempts with the same token; a throttled one does not.
-                    self.unclear = false;
-                    return Ok(Decision::Cancelled(Reasons(cancelled.cancellation_reasons().to_vec())));
+                    let reasons = Reasons(cancelled.cancellation_reasons().to_vec());
+                    // What a condition refuses now it refuses for ever, since `last_seq` and `points` only grow and keys stay: so
+                    // none of the attempts with this token can be carried out any more. After a mere conflict one can.
+                    if reasons.any_condition() {
+                        self.unclear = unclear_before;
+                    }
+                    return Ok(Decision::Cancelled(reasons));
                 }
                 _ => self.after(classify(error)).await?,
             }
@@ -193,6 +214,10 @@ impl Reasons {
     pub(super) fn failed_condition(&self, index: usize) -> Option<Option<&Item>> {
         let reason = self.0.get(index)?;
         (reason.code() == Some("ConditionalCheckFailed")).then(|| reason.item())
+    }
+
+    fn any_condition(&self) -> bool {
+        (0..self.0.len()).any(|index| self.failed_condition(index).is_some())
     }
 
     /// Whether nothing but conditions failed: nobody held the items, and their values came back.

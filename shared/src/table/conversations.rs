@@ -140,7 +140,7 @@ impl Table {
             .update(Key::conversation(id), "attribute_exists(pk) AND listing = :live", vec![("subject", subject.into())])
             .expression_attribute_values(":live", AttributeValue::S(CONVERSATIONS.into()));
         match self.send_update(owned(request, caller)).await? {
-            Ok(item) => self.with_author(read(item)?).await,
+            Ok(item) => self.with_author(read(item)?).await.map_err(Error::after_a_write),
             Err(Some(item)) => Err(read::<ConversationItem>(item)?.live().map_or(NOT_FOUND, |_| Error::Forbidden)),
             Err(None) => Err(NOT_FOUND),
         }

@@ -121,7 +121,13 @@ impl Table {
         resource: R,
         idempotency: Option<&Idempotency>,
     ) -> Result<Option<R>> {
-        let put = Put::builder().table_name(&*self.name).set_item(Some(item)).build().map_err(Error::internal)?;
+        let put = Put::builder()
+            .table_name(&*self.name)
+            .set_item(Some(item))
+            // Its id is new, so only an attempt of ours can have put it. One that arrives late must not put it again.
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .map_err(Error::internal)?;
         let mut attempts = self.attempts(Effect::Transaction);
         loop {
             let mut items = vec![TransactWriteItem::builder().put(put.clone()).build()];
@@ -132,6 +138,9 @@ impl Table {
                 Decision::Committed => return Ok(None),
                 Decision::Cancelled(reasons) => reasons,
             };
+            if reasons.failed_condition(0).is_some() {
+                return Ok(None);
+            }
             if let (Some(idempotency), Some(Some(item))) = (idempotency, reasons.failed_condition(1))
                 && let Some(earlier) = read::<KeyItem>(item.clone())?.judge(idempotency)?
             {

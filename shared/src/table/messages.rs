@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::attempts::{Effect, Failure};
 use super::conversations::{self, ConversationItem};
@@ -28,6 +29,9 @@ pub(super) struct MessageItem {
     /// As JSON text: DynamoDB's own types refuse empty keys, deep nesting and long numbers.
     pub(super) metadata: String,
     pub(super) points: u64,
+    /// Whose post this is: an id of the request that posted it, by which it knows its own when an answer was lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) posted_by: Option<Uuid>,
     pub(super) created_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) edited_at: Option<Time>,
@@ -179,7 +183,8 @@ impl Table {
         let mut sets: Vec<(&str, String)> = Vec::new();
         sets.extend(patch.text.map(|text| ("text", text.into())));
         sets.extend(patch.metadata.map(|metadata| ("metadata", metadata.as_json().to_owned())));
-        let item = if sets.is_empty() {
+        let written = !sets.is_empty();
+        let item = if !written {
             item
         } else {
             sets.push(("edited_at", Time::now().to_string()));
@@ -193,7 +198,8 @@ impl Table {
                 Err(None) => return Err(NOT_FOUND),
             }
         };
-        let authors = self.profiles(item.author_id).await?;
+        let authors = self.profiles(item.author_id).await;
+        let authors = authors.map_err(|error| if written { error.after_a_write() } else { error })?;
         item.into_message(conversation_id, &authors)
     }
 

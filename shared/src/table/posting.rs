@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use uuid::Uuid;
 
-use super::attempts::{Decision, Effect, Reasons};
+use super::attempts::{Decision, Effect, Failure, Reasons};
 use super::conversations::{self, ConversationItem};
 use super::idempotency::KeyItem;
 use super::keys::{CONVERSATIONS, Key};
@@ -29,7 +30,7 @@ impl Standing {
     }
 
     /// The message and the congratulation that this standing brings about.
-    fn draft(&self, conversation_id: ConversationId, input: &NewMessage) -> (MessageItem, Option<MessageItem>) {
+    fn draft(&self, conversation_id: ConversationId, input: &NewMessage, post: Uuid) -> (MessageItem, Option<MessageItem>) {
         let points = self.author.points + 1;
         let message = MessageItem {
             key: Key::message(conversation_id, self.conversation.last_seq.next()),
@@ -39,6 +40,7 @@ impl Standing {
             text: input.text.clone().into(),
             metadata: input.metadata.as_json().to_owned(),
             points,
+            posted_by: Some(post),
             created_at: Time::now(),
             edited_at: None,
             deleted_at: None,
@@ -73,18 +75,39 @@ impl Table {
                 None => return Err(error),
             },
         };
+        let post = Uuid::new_v4();
         let mut attempts = self.attempts(Effect::Transaction);
-        let mut known: Option<Standing> = None;
+        let mut known: Option<Result<Standing>> = None;
         let mut raced = false;
+        // The place that an unanswered attempt takes if it is carried out late. There is never more than one such place: as soon as
+        // another message is there, the attempt's condition on `last_seq` fails for ever.
+        let mut late: Option<Seq> = None;
         loop {
             let standing = match known.take() {
-                Some(standing) => standing,
-                None => match self.read_standing(caller, conversation_id, input.author_id, idempotency).await? {
-                    Ok(standing) => standing,
-                    Err(seq) => return self.replay_message(conversation_id, seq).await,
-                },
+                Some(standing) => standing.map(Ok),
+                None => self.read_standing(caller, conversation_id, input.author_id, idempotency).await,
             };
-            let (message, reward) = standing.draft(conversation_id, &input);
+            if let Some(seq) = late
+                && !matches!(&standing, Ok(Ok(standing)) if standing.conversation.last_seq < seq)
+            {
+                match self.stored(conversation_id, seq).await.map_err(|error| attempts.judge(error))? {
+                    Some(message) if message.posted_by == Some(post) => return self.found(conversation_id, seq).await,
+                    Some(_) => {
+                        late = None;
+                        attempts.none_can_arrive();
+                    }
+                    None if matches!(standing, Ok(Ok(_))) => {
+                        attempts.after(Failure::Refused("a message that is not visible yet".into())).await?;
+                        continue;
+                    }
+                    None => {}
+                }
+            }
+            let standing = match standing.map_err(|error| attempts.judge(error))? {
+                Ok(standing) => standing,
+                Err(seq) => return self.replay_message(conversation_id, seq).await.map_err(|error| attempts.judge(error)),
+            };
+            let (message, reward) = standing.draft(conversation_id, &input, post);
             let mut writes = self.post_writes(conversation_id, &standing, &message, reward.as_ref())?;
             if let Some(idempotency) = idempotency {
                 writes.push(KeyItem::put(self, caller, idempotency, message.seq())?);
@@ -94,17 +117,35 @@ impl Table {
                 Decision::Committed => return posted(conversation_id, standing, message, reward),
                 Decision::Cancelled(reasons) => reasons,
             };
+            if attempts.may_arrive() {
+                late = Some(message.seq());
+            }
             if let (Some(idempotency), Some(Some(item))) = (idempotency, reasons.failed_condition(key_index))
                 && let Some(seq) = read::<KeyItem>(item.clone())?.judge(idempotency)?
             {
-                return self.replay_message(conversation_id, seq).await;
+                return self.replay_message(conversation_id, seq).await.map_err(|error| attempts.judge(error));
             }
             // A lost race is run again at once, for what came back is fresh; a second one in a row after a pause, from a new read.
-            known = if raced || !attempts.has_time() { None } else { lost_race(standing, &reasons, caller)? };
+            known = if raced || !attempts.has_time() { None } else { lost_race(standing, &reasons, caller) };
             raced = known.is_some();
             if !raced {
                 attempts.after(reasons.into_failure()).await?;
             }
+        }
+    }
+
+    /// The message at this place, if there is one yet.
+    async fn stored(&self, conversation_id: ConversationId, seq: Seq) -> Result<Option<MessageItem>> {
+        let key = Key::message(conversation_id, seq);
+        self.get([key.clone()]).await?.take(&key)
+    }
+
+    /// The answer to a post that an unanswered attempt stored at this place.
+    async fn found(&self, conversation_id: ConversationId, seq: Seq) -> Result<Created<PostedMessage>> {
+        match self.replay_message(conversation_id, seq).await {
+            Ok(posted) => Ok(Created { replayed: false, ..posted }),
+            Err(Error::Gone) => Err(conversations::NOT_FOUND),
+            Err(error) => Err(error.after_a_write()),
         }
     }
 
@@ -202,17 +243,17 @@ fn posted(
 
 /// What the next attempt is decided on after a lost race: the values that came back with the failed conditions. `None` when
 /// there was a conflict or the like, which brings none, so that everything has to be read again.
-fn lost_race(standing: Standing, reasons: &Reasons, caller: &Caller) -> Result<Option<Standing>> {
-    if !reasons.only_conditions() {
-        return Ok(None);
-    }
-    let conversation = match reasons.failed_condition(0) {
-        Some(item) => item.cloned().map(read).transpose()?,
-        None => Some(standing.conversation),
+fn lost_race(standing: Standing, reasons: &Reasons, caller: &Caller) -> Option<Result<Standing>> {
+    let fresh = || {
+        let conversation = match reasons.failed_condition(0) {
+            Some(item) => item.cloned().map(read).transpose()?,
+            None => Some(standing.conversation),
+        };
+        let author = match reasons.failed_condition(1) {
+            Some(item) => item.cloned().map(read).transpose()?,
+            None => Some(standing.author),
+        };
+        Standing::check(conversation, author, caller)
     };
-    let author = match reasons.failed_condition(1) {
-        Some(item) => item.cloned().map(read).transpose()?,
-        None => Some(standing.author),
-    };
-    Standing::check(conversation, author, caller).map(Some)
+    reasons.only_conditions().then(fresh)
 }
