@@ -6,6 +6,7 @@
 //! - `idempotency`: a repeated POST has no second effect
 //! - `access`: who may do what, on every route
 //! - `requests`: what is refused before any resource is looked at, and what the gateway answers by itself
+//! - `bad_input`: whatever API Gateway sends, generated
 //! - `cost`: which requests each operation sends to DynamoDB, and what they consume
 //! - `documentation`: the pages, their files, and the OpenAPI document, which says what is true
 //! - `faults`: what is answered when the table does not answer, or not in time
@@ -25,6 +26,7 @@
 //! - it answers a conflict (`TransactionConflict`) when transactions meet, as DynamoDB does; the embedded engine never does.
 
 mod access;
+mod bad_input;
 mod conversations;
 mod cost;
 mod documentation;

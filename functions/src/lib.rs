@@ -6,6 +6,7 @@
 pub mod body;
 pub mod conversations;
 pub mod documentation;
+pub mod event;
 pub mod http;
 pub mod messages;
 pub mod openapi;
@@ -53,13 +54,13 @@ where
     let table = Table::from_env()?;
     let auth = Auth::from_env();
     let (table, handler) = (&table, &handler);
-    lambda_http::run(service_fn(|request| async move { Ok::<_, Error>(respond(table, auth, handler, request).await) })).await
+    event::serve(service_fn(|request| async move { Ok::<_, Error>(respond(table, auth, handler, request).await) })).await
 }
 
 /// Serves a handler that anyone may ask, as a Lambda function: it needs neither a table nor a caller.
 pub async fn run_public(handler: fn(&Request) -> Reply) -> Result<(), Error> {
     tracing::init_default_subscriber();
-    lambda_http::run(service_fn(|request| async move { Ok::<_, Error>(respond_to_anyone(handler, &request)) })).await
+    event::serve(service_fn(|request| async move { Ok::<_, Error>(respond_to_anyone(handler, &request)) })).await
 }
 
 /// Runs a task as a Lambda function on a schedule; what the event says does not matter.

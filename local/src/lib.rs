@@ -134,7 +134,7 @@ impl Gateway {
         // In a task of its own, so that a panic ends one invocation and not the server, as it does on Lambda.
         let invocation = tokio::spawn(async move {
             let handler = functions::handler(&route.function)?;
-            let request = lambda_http::request::from_str(&event).ok()?.with_lambda_context(context);
+            let request = functions::event::request(&event).ok()?.with_lambda_context(context);
             Some(timeout(route.timeout, handler.respond(&table, auth, request)).await)
         });
         match invocation.await {

@@ -22,7 +22,19 @@ const FIRST_PAUSE: Duration = Duration::from_millis(40);
 /// No pause is longer than the time left divided by this: those who have waited long pause shorter, so nobody starves.
 const SHARE_OF_TIME_LEFT: u32 = 12;
 /// With less time left there is no further attempt: it might be cut off unanswered, and its outcome stay unknown.
-const SHORTEST_ATTEMPT: Duration = Duration::from_millis(400);
+pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(400);
+
+/// How long to wait before the next attempt, told how many were made and how much time is left; `None` when there shall be none.
+pub type Backoff = fn(made: u32, left: Duration) -> Option<Duration>;
+
+/// The pause before the next attempt, drawn evenly from nothing to its bound ("full jitter"), so that those who collided do not
+/// meet again. What others would do is measured in `tests/contention`.
+#[must_use]
+pub fn backoff(made: u32, left: Duration) -> Option<Duration> {
+    let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(made.saturating_sub(1)));
+    let pause = doubled.min(left / SHARE_OF_TIME_LEFT).mul_f64(fastrand::f64());
+    (left >= SHORTEST_ATTEMPT).then_some(pause)
+}
 
 /// What a request does when it is carried out, and so what it means that nobody knows whether it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +139,6 @@ impl Attempts<'_> {
     }
 
     /// Waits before the next attempt; or fails when there is none, with what is then known.
-    ///
-    /// The pause is drawn evenly from nothing to its bound ("full jitter"), so that those who collided do not meet again.
     pub(super) async fn after(&mut self, failure: Failure) -> Result<()> {
         let cause = match failure {
             // Whatever this one says, it does not tell what became of an earlier one.
@@ -140,12 +150,10 @@ impl Attempts<'_> {
                 cause
             }
         };
-        let left = self.left();
-        if left < SHORTEST_ATTEMPT {
+        let Some(pause) = (self.table.backoff)(self.made, self.left()) else {
             return Err(if self.unclear { Error::Unknown(cause) } else { Error::Unavailable(cause) });
-        }
-        let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.made.saturating_sub(1)));
-        sleep(doubled.min(left / SHARE_OF_TIME_LEFT).mul_f64(fastrand::f64())).await;
+        };
+        sleep(pause).await;
         Ok(())
     }
 

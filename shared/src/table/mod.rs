@@ -26,6 +26,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tokio::time::Instant;
 
+pub use attempts::{Backoff, SHORTEST_ATTEMPT, backoff};
 pub use idempotency::{Created, Idempotency};
 pub use messages::Cursor;
 
@@ -42,6 +43,7 @@ pub struct Table {
     client: Client,
     name: Arc<str>,
     deadline: Instant,
+    backoff: Backoff,
     usage: Arc<Mutex<Usage>>,
 }
 
@@ -89,8 +91,15 @@ impl Table {
             client: Client::from_conf(config),
             name: name.into(),
             deadline: Instant::now() + Duration::from_secs(8),
+            backoff,
             usage: Arc::default(),
         }
+    }
+
+    /// The same table, with other pauses between attempts: for measuring what they are worth.
+    #[must_use]
+    pub fn with_backoff(self, backoff: Backoff) -> Self {
+        Self { backoff, ..self }
     }
 
     /// A handle for one request, which has to be answered by `deadline`.
