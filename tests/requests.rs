@@ -1,5 +1,7 @@
 //! What is refused before any resource is looked at, and what the gateway answers by itself.
 
+use lambda_http::RequestExt;
+
 use crate::support::{Api, json};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -106,10 +108,32 @@ async fn every_answer_has_the_headers_of_a_careful_service() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_none_does_not_end_the_server() {
+async fn headers_that_nobody_reads_may_be_anything() {
     let api = Api::own().await;
-    assert_eq!(api.send("GET", "/profiles", &[("host", "a b")], "").await.status, 500);
-    api.get("/profiles").await.with(200);
+    for (name, value) in [("host", "a b"), ("host", "x:99999"), ("x-forwarded-proto", ":"), ("user-agent", "é"), ("cookie", "a=💥")]
+    {
+        api.send("GET", "/profiles", &[(name, value)], "").await.with(200);
+    }
+}
+
+#[tokio::test]
+async fn an_idempotency_key_that_is_not_ascii_is_not_taken_for_none() {
+    let api = Api::own().await;
+    let headers = [JSON, ("idempotency-key", "é01890a5d-ac96-774b-bcce-b302099a8057")];
+    api.send("POST", "/profiles", &headers, r#"{"first_name":"Ada"}"#).await.problem(400);
+    assert_eq!(api.get("/profiles").await.with(200)["results"], json!([]));
+}
+
+#[tokio::test]
+async fn a_query_that_makes_no_url_is_judged_by_its_parameters() {
+    for (query, name, value) in [("limit=5", "limit", "5"), ("limit=\"5\"", "limit", "\"5\""), ("<é>#=a b", "<é>#", "a b")] {
+        let event = json!({
+            "version": "2.0", "rawPath": "/profiles", "rawQueryString": query, "headers": {},
+            "requestContext": { "http": { "method": "GET", "path": "/profiles" }, "stage": "$default" },
+        });
+        let request = functions::event::request(&event.to_string()).expect("a request");
+        assert_eq!(request.query_string_parameters().first(name), Some(value), "{query}");
+    }
 }
 
 /// Where the service is made of the real binaries, `tests/real-binaries` looks into their logs for it.
