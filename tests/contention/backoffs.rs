@@ -8,12 +8,13 @@ use shared::table::{Backoff, SHORTEST_ATTEMPT, backoff};
 pub(crate) const SHIPPED: (&str, Backoff) = ("**as shipped**: 40 ms doubled, at most 1/12 of the time left", backoff);
 
 /// All that are compared.
-pub(crate) const BACKOFFS: [(&str, Backoff); 11] =
+pub(crate) const BACKOFFS: [(&str, Backoff); 12] =
     [
         SHIPPED,
         ("20 ms doubled, at most 1/12 of the time left", |made, left| full(20, made, left, left / 12)),
         ("80 ms doubled, at most 1/12 of the time left", |made, left| full(80, made, left, left / 12)),
         ("40 ms doubled, at most 1/6 of the time left", |made, left| full(40, made, left, left / 6)),
+        ("160 ms doubled, at most 1/6 of the time left", |made, left| full(160, made, left, left / 6)),
         ("40 ms doubled, at most 1/24 of the time left", |made, left| full(40, made, left, left / 24)),
         ("40 ms doubled, without a bound", |made, left| full(40, made, left, left)),
         ("20 ms doubled, at most 80 ms, 12 attempts", |made, left| {

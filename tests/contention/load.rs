@@ -162,7 +162,8 @@ impl Poster {
         let answer = table.create_message(&Caller::Anyone, conversation_id, Ok(input), None).await;
         let stored = match answer {
             Ok(_) => true,
-            Err(Error::Unavailable(_)) => false,
+            // The second only where a pause outlasts the deadline, which the service's own never does.
+            Err(Error::Unavailable(_) | Error::Unknown(_)) => false,
             Err(error) => panic!("{error}"),
         };
         if begun >= self.start {
