@@ -22,7 +22,7 @@ impl<'de> Deserialize<'de> for Event {
 }
 
 fn put_in_order(event: &mut Value) {
-    if let Some(headers) = event["headers"].as_object_mut() {
+    if let Some(Value::Object(headers)) = event.get_mut("headers") {
         // Without them `lambda_http` makes no URL of its own; it is the path that matters.
         headers.retain(|name, _| !["host", "x-forwarded-proto"].contains(&name.to_ascii_lowercase().as_str()));
         headers.retain(|name, _| name.parse::<HeaderName>().is_ok());
@@ -33,7 +33,7 @@ fn put_in_order(event: &mut Value) {
             }
         }
     }
-    if let Some(context) = event["requestContext"].as_object_mut() {
+    if let Some(Value::Object(context)) = event.get_mut("requestContext") {
         context.remove("domainName");
     }
     if let Some(Value::String(query)) = event.get_mut("rawQueryString") {

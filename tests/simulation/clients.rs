@@ -243,7 +243,7 @@ pub(crate) async fn poller(world: Arc<World>, mut rng: Rng, conversation: usize,
             500 | 503 => {}
             status => world.wrong(format!("a poll answered {status}")),
         }
-        world.pause(&mut rng, 150).await;
+        world.pause(&mut rng, 500).await;
     }
     world.known().polled[conversation] = seen;
 }

@@ -103,7 +103,7 @@ async fn scenario(seed: u64, sockets: bool) -> Run {
     }
     // Whatever is still on its way arrives.
     network.calm();
-    sleep(Duration::from_secs(30) / haste).await;
+    sleep(Duration::from_secs(15) / haste).await;
     done.store(true, Ordering::Relaxed);
     for looker in lookers {
         looker.await.expect("no panic");

@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
@@ -16,11 +18,12 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::Request;
 use axum::http::Response;
 use dynoxide::Database;
 use fastrand::Rng;
+use http_body::Frame;
 use local::engine;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -161,8 +164,8 @@ impl Network {
             let answer = Response::builder().header("content-type", "application/x-amz-json-1.0");
             let answer = match network.pass(target, body.to_vec()).await {
                 Outcome::Answer(status, json) => answer.status(status).body(Body::from(json)),
-                // A body that is shorter than it was said to be ends the connection.
-                Outcome::Lost => answer.header("content-length", "1000").body(Body::from("{")),
+                // A body that fails ends the connection.
+                Outcome::Lost => answer.body(Body::new(Broken)),
             };
             answer.expect("an answer")
         });
@@ -215,7 +218,7 @@ impl Network {
         let rng = &mut state.rng;
         let goes_wrong = |rng: &mut Rng, share: u32| trouble > 0 && rng.u32(..100) < trouble * share / 100;
         // Some requests and some answers take longer than the service waits, and are carried out all the same.
-        let mut takes = |rng: &mut Rng| {
+        let takes = |rng: &mut Rng| {
             let long = goes_wrong(rng, 20);
             Duration::from_micros(if long { rng.u64(200_000..6_000_000) } else { rng.u64(500..15_000) }) / haste
         };
@@ -375,6 +378,17 @@ fn failure(error: &str, mut body: Value) -> String {
     body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{error}"));
     body["message"] = json!("A fault that was drawn");
     body.to_string()
+}
+
+struct Broken;
+
+impl HttpBody for Broken {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(Some(Err("the connection ends")))
+    }
 }
 
 #[derive(Clone)]
