@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use local::template::{TEMPLATE, Template};
 use shared::Table;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::support::{Answer, Api, Fault, Recorder, embedded_engine, json};
 
@@ -87,4 +90,56 @@ async fn a_conversation_that_is_deleted_while_it_is_read_is_not_found() {
     beside.delete(&path).await.with(204);
     held.notify_one();
     reader.await.expect("an answer").problem(404);
+}
+
+/// Stands before an engine, and counts the connections made to it.
+async fn counted(engine: &str) -> (String, Arc<AtomicU32>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let connections = Arc::new(AtomicU32::new(0));
+    let (engine, count) = (engine.trim_start_matches("http://").to_owned(), connections.clone());
+    tokio::spawn(async move {
+        while let Ok((mut here, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            let mut there = TcpStream::connect(&engine).await.expect("an engine");
+            tokio::spawn(async move { copy_bidirectional(&mut here, &mut there).await });
+        }
+    });
+    (endpoint, connections)
+}
+
+#[tokio::test]
+async fn a_function_is_connected_to_the_table_before_its_first_request() {
+    let engine = embedded_engine().await;
+    Table::at(&engine, "chat").create(&Template::parse(TEMPLATE).expect("the template").table).await.expect("a table");
+    let (endpoint, connections) = counted(&engine).await;
+    let table = Table::at(&endpoint, "chat");
+    assert_eq!(connections.load(Ordering::Relaxed), 0);
+    table.warm_up().await;
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    table.list_profiles(shared::Limit::default(), None).await.expect("an empty list");
+    assert_eq!(connections.load(Ordering::Relaxed), 1, "the same one");
+}
+
+#[tokio::test]
+async fn a_table_that_does_not_answer_keeps_no_function_from_starting() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let endpoint = format!("http://{}", silent.local_addr().expect("an address"));
+    let started = Instant::now();
+    Table::at(&endpoint, "chat").warm_up().await;
+    Table::at("http://127.0.0.1:1", "chat").warm_up().await;
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn one_attempt_is_one_request() {
+    let attempts = Arc::new(AtomicU32::new(0));
+    let count = attempts.clone();
+    let faulty = Recorder::with_faults(embedded_engine().await, move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Fault::AnswerLost
+    });
+    // An internal error is what the SDK would ask again after; and the time is too short for the table to do so.
+    Table::at(&faulty.await.endpoint, "chat").warm_up().await;
+    assert_eq!(attempts.load(Ordering::Relaxed), 1);
 }

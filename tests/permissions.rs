@@ -1,6 +1,8 @@
 //! What each function sends to DynamoDB is exactly what `template.yaml` lets it send: no less, no more.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
 use local::template::{TEMPLATE, Template};
 use shared::Table;
@@ -145,5 +147,21 @@ async fn every_function_may_do_exactly_what_it_does() {
 
     for (function, allowed) in allowed() {
         assert_same(&format!("what {function} sends"), &used[&function], "template.yaml", &allowed);
+    }
+}
+
+#[tokio::test]
+async fn a_function_reads_before_its_first_request_where_it_may_and_nowhere_else() {
+    let recorder = Recorder::start(embedded_engine().await).await;
+    let table = Table::at(&recorder.endpoint, "chat");
+    table.create(&Template::parse(TEMPLATE).expect("the template").table).await.expect("a table");
+    recorder.take();
+    table.warm_up().await;
+    let read: Permissions = recorder.take().iter().flat_map(needed).collect();
+    assert_eq!(read, ["BatchGetItem on the table".to_owned()].into());
+    for (function, allowed) in allowed() {
+        let main = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../functions/src/bin/{function}.rs"));
+        let main = fs::read_to_string(main).expect("a binary");
+        assert_eq!(main.contains("functions::run("), allowed.is_superset(&read), "{function}: how it is run, and what it may do");
     }
 }

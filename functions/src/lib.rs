@@ -45,13 +45,31 @@ impl Handler {
     }
 }
 
-/// Serves one handler as a Lambda function: takes events from the runtime for as long as the environment lives.
+/// Serves one handler as a Lambda function: takes events from the runtime for as long as the environment lives. Before the first
+/// one it connects to the table by reading, for which the function needs `BatchGetItem`.
 pub async fn run<F>(handler: impl Fn(Invocation) -> F + Sync) -> Result<(), Error>
 where
     F: Future<Output = Reply> + Send,
 {
     tracing::init_default_subscriber();
     let table = Table::from_env()?;
+    table.warm_up().await;
+    serve(table, handler).await
+}
+
+/// The same, for a function that may not read: it connects to the table with its first request.
+pub async fn run_without_reading<F>(handler: impl Fn(Invocation) -> F + Sync) -> Result<(), Error>
+where
+    F: Future<Output = Reply> + Send,
+{
+    tracing::init_default_subscriber();
+    serve(Table::from_env()?, handler).await
+}
+
+async fn serve<F>(table: Table, handler: impl Fn(Invocation) -> F + Sync) -> Result<(), Error>
+where
+    F: Future<Output = Reply> + Send,
+{
     let auth = Auth::from_env();
     let (table, handler) = (&table, &handler);
     event::serve(service_fn(|request| async move { Ok::<_, Error>(respond(table, auth, handler, request).await) })).await

@@ -53,6 +53,11 @@ impl Key {
         Self { pk: format!("KEY#{}#{key}", caller.subject()), sk: "KEY".into() }
     }
 
+    /// A key that no item has.
+    pub(super) fn nothing() -> Self {
+        Self { pk: "NOTHING".into(), sk: "NOTHING".into() }
+    }
+
     /// The key of an item.
     pub(super) fn of(item: &Item) -> Result<Self> {
         let part = |name: &str| match item.get(name) {

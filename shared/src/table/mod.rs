@@ -31,10 +31,14 @@ pub use idempotency::{Created, Idempotency};
 pub use messages::Cursor;
 
 use crate::{Error, Result};
+use keys::Key;
 use requests::{owned, read};
 
 /// An item as DynamoDB knows it.
 type Item = HashMap<String, AttributeValue>;
+
+/// The longest that a function waits for the table before its first request: too short for a second attempt.
+const WARM_UP: Duration = Duration::from_millis(300);
 
 /// A handle to the table, cheap to clone. One made by [`Table::until`] belongs to one request: it knows when that request must
 /// be answered, and counts what it uses.
@@ -108,6 +112,14 @@ impl Table {
         Self { deadline, usage: Arc::default(), ..self.clone() }
     }
 
+    /// Opens the connection that the first request will use, by reading an item that there is not. A table that does not answer at
+    /// once is no reason not to start.
+    pub async fn warm_up(&self) {
+        if let Err(error) = self.until(Instant::now() + WARM_UP).get([Key::nothing()]).await {
+            tracing::warn!(error = error.chain(), "the table was not reached before the first request");
+        }
+    }
+
     /// What this handle and its clones have used so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -144,7 +156,8 @@ pub fn config() -> Builder {
         )
 }
 
-fn config_over_tls() -> Builder {
+/// The same, by the client that the functions use: HTTPS with ring, trusting what the operating system trusts.
+pub fn config_over_tls() -> Builder {
     let client = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
     config().http_client(client.build_https())
 }
@@ -152,4 +165,20 @@ fn config_over_tls() -> Builder {
 /// For an engine that does not check who asks.
 fn without_credentials(config: Builder) -> Builder {
     config.region(Region::from_static("us-east-1")).credentials_provider(Credentials::new("local", "local", None, None, "local"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sdk_does_not_try_again_and_gives_an_attempt_up_while_there_is_time_for_another() {
+        let config = without_credentials(config_over_tls()).build();
+        assert_eq!(config.retry_config().map(RetryConfig::max_attempts), Some(1));
+        let timeouts = config.timeout_config().expect("timeouts");
+        assert_eq!(timeouts.connect_timeout(), Some(Duration::from_secs(1)));
+        assert_eq!(timeouts.operation_attempt_timeout(), Some(Duration::from_secs(2)));
+        assert_eq!((timeouts.operation_timeout(), timeouts.read_timeout()), (None, None));
+        assert!(!config.stalled_stream_protection().expect("said").is_enabled());
+    }
 }
