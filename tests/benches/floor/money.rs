@@ -1,0 +1,107 @@
+//! Money: the units that each operation takes, as the engine reports them, in small tables and large ones.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use shared::table::{Cursor, Usage};
+use shared::{Caller, Error, Idempotency, Limit, Seq, Table};
+use uuid::Uuid;
+
+use crate::chat::{Chat, message, new_conversation, new_profile};
+use crate::report::{Report, number, table};
+
+/// On demand, us-east-1, in dollars for a million.
+const READ_UNIT: f64 = 0.125;
+const WRITE_UNIT: f64 = 0.625;
+
+/// An operation, as done by a handle to the table.
+type Operation<'c> = Box<dyn Fn(Table) -> Pin<Box<dyn Future<Output = Result<(), Error>> + 'c>> + 'c>;
+
+/// What to measure: its name, the design's read and write units, and how it is done.
+fn operations(chat: &Chat) -> Vec<(&'static str, f64, f64, Operation<'_>)> {
+    macro_rules! operation {
+        ($name:literal, $read:expr, $write:expr, |$table:ident| $done:expr) => {{
+            let operation: Operation<'_> = Box::new(move |$table: Table| Box::pin(async move { $done.await.map(drop) }));
+            ($name, $read, $write, operation)
+        }};
+    }
+    let (anyone, author, conversation) = (&Caller::Anyone, &chat.author, &chat.conversation);
+    let fifty = Limit::default();
+    let post = move |table: Table, key: Option<Uuid>| async move {
+        let key = key.map(|key| Idempotency::new(key, "create-message", &[conversation.id.to_string()], b"{}"));
+        table.create_message(anyone, conversation.id, Ok(message(author)), key.as_ref()).await
+    };
+    // A page of fifty messages, and what comes with it: the conversation, and the one author.
+    let page = |bytes: f64| (bytes / 4096.0).ceil() + 2.0;
+    vec![
+        operation!("post a message", 2.0, 6.0, |table| post(table, None)),
+        operation!("post with an idempotency key", 3.0, 8.0, |table| post(table, Some(Uuid::new_v4()))),
+        operation!("get a message", 3.0, 0.0, |table| table.get_message(conversation.id, Seq::FIRST)),
+        operation!("newest 50 messages", page(chat.bytes_of_a_page(50)), 0.0, |table| {
+            table.list_messages(conversation.id, Cursor::Newest, fifty)
+        }),
+        operation!("50 messages after a place", page(chat.bytes_of_a_page(50)), 0.0, |table| {
+            table.list_messages(conversation.id, Cursor::After(Seq::new(0)), fifty)
+        }),
+        operation!("poll, nothing new", 2.0, 0.0, |table| {
+            table.list_messages(conversation.id, Cursor::After(Seq::new(Seq::MAX - 1)), fifty)
+        }),
+        operation!("get a profile", 1.0, 0.0, |table| table.get_profile(author.id)),
+        operation!("newest 50 profiles", 51.0, 0.0, |table| table.list_profiles(fifty, None)),
+        operation!("newest 50 conversations", 52.0, 0.0, |table| table.list_conversations(fifty, None)),
+        // Two for the item, in a transaction, and one for the index.
+        operation!("create a profile", 0.0, 3.0, |table| table.create_profile(anyone, Ok(new_profile()), None)),
+        operation!("open a conversation", 1.0, 3.0, |table| {
+            table.create_conversation(anyone, Ok(new_conversation(author)), None)
+        }),
+    ]
+}
+
+impl Chat {
+    /// The bytes of so many messages, as DynamoDB counts an item's size.
+    fn bytes_of_a_page(&self, messages: usize) -> f64 {
+        let newest = self.newest(messages);
+        newest.iter().map(|item| dynoxide::types::item_size(item) as f64).sum()
+    }
+}
+
+/// Measures at each of these numbers of messages in the conversation and profiles in the table; the filled table is given back.
+pub(crate) async fn run(sizes: &[usize], conversations: usize, report: &mut Report) -> Chat {
+    let mut chat = Chat::new().await;
+    let mut seen: Vec<Vec<(f64, f64)>> = Vec::new();
+    let mut as_designed = true;
+    for &size in sizes {
+        chat.fill(size, conversations.min(size), size).await;
+        let mut column = Vec::new();
+        for (name, read, write, operation) in operations(&chat) {
+            // Away from the tenth point, whose congratulation is one more item.
+            while matches!(name, "post a message" | "post with an idempotency key") && chat.post().await % 10 >= 8 {}
+            let request = chat.request();
+            operation(request.clone()).await.unwrap_or_else(|error| panic!("{name}: {}", error.chain()));
+            let Usage { read_units, write_units, .. } = request.usage();
+            if size >= 100 && (read_units, write_units) != (read, write) {
+                as_designed = false;
+                println!("{name} at {size}: {read_units} and {write_units} units, where {read} and {write} are right");
+            }
+            column.push((read_units, write_units));
+        }
+        seen.push(column);
+    }
+    let names: Vec<&str> = operations(&chat).into_iter().map(|(name, ..)| name).collect();
+    let mut rows = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let mut row = vec![(*name).to_owned()];
+        row.extend(seen.iter().map(|column| format!("{} / {}", number(column[index].0), number(column[index].1))));
+        let (read, write) = seen.last().map_or((f64::NAN, f64::NAN), |column| column[index]);
+        row.push(format!("{:.2} $", read * READ_UNIT + write * WRITE_UNIT));
+        rows.push(row);
+    }
+    let sizes: Vec<String> = sizes.iter().map(|&size| number(size as f64)).collect();
+    let mut head = vec!["messages and profiles"];
+    head.extend(sizes.iter().map(String::as_str));
+    head.push("a million calls");
+    table("Money: read / write units", &head, &rows);
+    let verdict = if as_designed { "all" } else { "not all" };
+    report.must("units at the design's figures, pages by their bytes rounded up once", verdict, "all", as_designed);
+    chat
+}
