@@ -1,8 +1,8 @@
 //! Cold start: from the start of the process to its first answer, beside the floor; and when the TLS handshake happens.
 
-use std::fs::{self, File, read};
+use std::fs::read;
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use zip::write::SimpleFileOptions;
 
 use crate::Binaries;
 use crate::chat::Chat;
-use crate::lambda::Function;
+use crate::lambda::{Function, trusted};
 use crate::report::{Bar, Report, median, ms, number, table};
 
 /// What one start showed.
@@ -32,7 +32,7 @@ struct Start {
     peak: f64,
 }
 
-async fn start(binary: &Path, event: &str, endpoint: &str, trusted: Option<&Path>) -> Start {
+async fn start(binary: &Path, event: &str, endpoint: &str, trusted: &Path) -> Start {
     let mut function = Function::start(&[], binary, endpoint, trusted).await;
     let cpu_at_poll = function.used().cpu;
     let (first, _) = function.invoke(event).await;
@@ -56,13 +56,13 @@ pub(crate) async fn run(binaries: &Binaries, starts: usize, first_random: Durati
     let event = chat.event();
     let plain = chat.serve().await;
     let tls = Tls::start(plain.trim_start_matches("http://").to_owned()).await;
-    let trusted = tls.trusted_with_the_systems();
+    let trusted = trusted(tls.folder.path(), &tls.certificate);
     let mut seen: [Vec<Start>; 3] = Default::default();
     for _ in 0..starts {
         // By turns, so that whatever else the machine does meets all alike.
-        seen[0].push(start(&binaries.floor, &event, &plain, None).await);
-        seen[1].push(start(&binaries.create_message, &event, &plain, Some(&trusted)).await);
-        seen[2].push(start(&binaries.create_message, &event, &tls.endpoint, Some(&trusted)).await);
+        seen[0].push(start(&binaries.floor, &event, &plain, &trusted).await);
+        seen[1].push(start(&binaries.create_message, &event, &plain, &trusted).await);
+        seen[2].push(start(&binaries.create_message, &event, &tls.endpoint, &trusted).await);
     }
     let sizes = [&binaries.floor, &binaries.create_message, &binaries.create_message].map(|binary| zipped(binary));
 
@@ -96,7 +96,7 @@ pub(crate) async fn run(binaries: &Binaries, starts: usize, first_random: Durati
     report.bar("peak memory, by the floor's", peak[2] / peak[0], "×", Bar::AtMost(2.0));
 
     let before = tls.handshakes();
-    let mut function = Function::start(&[], &binaries.create_message, &tls.endpoint, Some(&trusted)).await;
+    let mut function = Function::start(&[], &binaries.create_message, &tls.endpoint, &trusted).await;
     let in_init = tls.handshakes() - before;
     function.invoke(&event).await;
     let in_first = tls.handshakes() - before - in_init;
@@ -158,17 +158,5 @@ impl Tls {
 
     fn handshakes(&self) -> usize {
         self.handshakes.load(Ordering::SeqCst)
-    }
-
-    /// A file of what the operating system trusts, as many certificates as on Lambda, and this one's.
-    fn trusted_with_the_systems(&self) -> PathBuf {
-        let path = self.folder.path().join("trusted.pem");
-        let system = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"];
-        let system = system.into_iter().find_map(|file| fs::read(file).ok()).unwrap_or_default();
-        let mut file = File::create(&path).expect("a file");
-        for part in [system.as_slice(), self.certificate.as_bytes()] {
-            std::io::Write::write_all(&mut file, part).expect("a file");
-        }
-        path
     }
 }

@@ -1,7 +1,7 @@
 //! Plays Lambda: starts a function's binary, hands it events through a runtime API, and watches what it uses.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -58,7 +58,7 @@ pub(crate) struct Used {
 impl Function {
     /// Starts a function, on a table at `endpoint`, and waits until it asks for its first event. `with` may come before the
     /// binary, as `valgrind` does.
-    pub(crate) async fn start(with: &[&str], binary: &Path, endpoint: &str, trusted: Option<&Path>) -> Self {
+    pub(crate) async fn start(with: &[&str], binary: &Path, endpoint: &str, trusted: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let ((events, receiver), (sender, told)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
@@ -89,9 +89,7 @@ impl Function {
             ("TABLE_NAME", "chat"),
             ("AUTH", "open"),
         ]);
-        if let Some(trusted) = trusted {
-            command.env("SSL_CERT_FILE", trusted);
-        }
+        command.env("SSL_CERT_FILE", trusted);
         let started = Instant::now();
         let process = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
         let mut function = Self { process, api, events, told, first_poll: Duration::ZERO };
@@ -157,6 +155,13 @@ pub(crate) fn used(process: u32) -> Used {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
     let peak: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap_or(f64::NAN);
     Used { cpu: Duration::from_nanos(cpu.sum()), peak: peak * 1024.0 }
+}
+
+/// A file of what a function shall trust: what it trusts on Lambda, and this certificate.
+pub(crate) fn trusted(folder: &Path, certificate: &str) -> PathBuf {
+    let file = folder.join("trusted.pem");
+    fs::write(&file, [include_str!("../../../shared/src/table/amazon.pem"), certificate].concat()).expect("a file");
+    file
 }
 
 async fn next(State(api): State<Arc<Api>>) -> impl IntoResponse {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::Binaries;
 use crate::chat::Chat;
-use crate::lambda::Function;
+use crate::lambda::{Function, trusted};
 use crate::report::{Bar, Report, median, ms, number, table};
 
 /// How many of each are made before the next kind has its turn.
@@ -24,8 +24,10 @@ const ROUND: usize = 100;
 pub(crate) async fn run(binaries: &Binaries, rounds: usize, report: &mut Report) {
     let (ours, bare) = (Chat::new().await, Chat::new().await);
     let (event, endpoint, bare_endpoint) = (ours.event(), ours.serve().await, bare.serve().await);
-    let mut floor = Function::start(&[], &binaries.floor, &endpoint, None).await;
-    let mut function = Function::start(&[], &binaries.create_message, &endpoint, None).await;
+    let folder = TempDir::new().expect("a folder");
+    let trusted = trusted(folder.path(), "");
+    let mut floor = Function::start(&[], &binaries.floor, &endpoint, &trusted).await;
+    let mut function = Function::start(&[], &binaries.create_message, &endpoint, &trusted).await;
     let mut calls = Bare::new(&bare, bare_endpoint);
     let mut seen: [Vec<f64>; 3] = Default::default();
     for _ in 0..rounds {
@@ -170,7 +172,8 @@ async fn counted(binary: &Path, invocations: usize) -> Option<f64> {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("callgrind.out");
     let out = format!("--callgrind-out-file={}", file.display());
-    let mut function = Function::start(&["/usr/bin/env", "valgrind", "--tool=callgrind", &out], binary, &endpoint, None).await;
+    let valgrind = ["/usr/bin/env", "valgrind", "--tool=callgrind", &out];
+    let mut function = Function::start(&valgrind, binary, &endpoint, &trusted(folder.path(), "")).await;
     for _ in 0..invocations {
         function.invoke(&event).await;
     }
