@@ -8,6 +8,7 @@ pub mod conversations;
 pub mod documentation;
 pub mod event;
 pub mod http;
+pub mod log;
 pub mod messages;
 pub mod openapi;
 pub mod profiles;
@@ -17,7 +18,7 @@ pub mod smoke;
 use std::future::Future;
 use std::pin::Pin;
 
-use lambda_http::{Body, Error, LambdaEvent, Request, Response, lambda_runtime, service_fn, tracing};
+use lambda_http::{Body, Error, LambdaEvent, Request, Response, lambda_runtime, service_fn};
 use serde::de::IgnoredAny;
 use shared::Table;
 
@@ -51,7 +52,7 @@ pub async fn run<F>(handler: impl Fn(Invocation) -> F + Sync) -> Result<(), Erro
 where
     F: Future<Output = Reply> + Send,
 {
-    tracing::init_default_subscriber();
+    log::init();
     let table = Table::from_env()?;
     table.warm_up().await;
     serve(table, handler).await
@@ -62,7 +63,7 @@ pub async fn run_without_reading<F>(handler: impl Fn(Invocation) -> F + Sync) ->
 where
     F: Future<Output = Reply> + Send,
 {
-    tracing::init_default_subscriber();
+    log::init();
     serve(Table::from_env()?, handler).await
 }
 
@@ -77,7 +78,7 @@ where
 
 /// Serves a handler that anyone may ask, as a Lambda function: it needs neither a table nor a caller.
 pub async fn run_public(handler: fn(&Request) -> Reply) -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    log::init();
     event::serve(service_fn(|request| async move { Ok::<_, Error>(respond_to_anyone(handler, &request)) })).await
 }
 
@@ -86,7 +87,7 @@ pub async fn run_scheduled<F>(task: impl Fn(Table) -> F) -> Result<(), Error>
 where
     F: Future<Output = shared::Result<()>>,
 {
-    tracing::init_default_subscriber();
+    log::init();
     let table = Table::from_env()?;
     let (table, task) = (&table, &task);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<IgnoredAny>| async move {

@@ -5,7 +5,7 @@ use std::env;
 
 use functions::sign_in::SignIn;
 use functions::smoke::{Report, run, walk};
-use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn, tracing};
+use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};
 use serde::de::IgnoredAny;
 
 #[tokio::main(flavor = "current_thread")]
@@ -15,7 +15,7 @@ async fn main() -> Result<(), Error> {
         let report = run(&url, token.as_deref(), |step| println!("{:8.1} ms  {}", step.took.as_secs_f64() * 1e3, step.name));
         return passed(report);
     }
-    tracing::init_default_subscriber();
+    functions::log::init();
     let (url, stack, sign_in) = (env::var("API_URL")?, env::var("STACK_NAME")?, SignIn::from_env()?);
     let (url, stack, sign_in) = (&url, &stack, sign_in.as_ref());
     lambda_runtime::run(service_fn(move |_: LambdaEvent<IgnoredAny>| async move {

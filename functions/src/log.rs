@@ -1,0 +1,13 @@
+//! The log: lines of JSON on standard output, which is what CloudWatch Logs is given.
+
+use std::env;
+
+use tracing::level_filters::LevelFilter;
+
+/// Starts the log, from `AWS_LAMBDA_LOG_LEVEL` up, or else from INFO up.
+///
+/// It is written as `lambda_http` writes it, without the filter by module: its regular expressions are what makes a function larger.
+pub fn init() {
+    let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    tracing_subscriber::fmt().json().with_target(false).without_time().with_max_level(level).init();
+}
