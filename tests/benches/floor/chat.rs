@@ -7,7 +7,7 @@ use dynoxide::{AttributeValue, Database, ImportOptions, Item, item};
 use local::engine;
 use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
-use shared::{Caller, Conversation, NewConversation, NewMessage, NewProfile, Profile, Table};
+use shared::{Caller, Conversation, Message, NewConversation, NewMessage, NewProfile, Profile, Table};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -65,7 +65,7 @@ impl Chat {
         self.import(self.filled[1]..conversations, |_| renamed(&template, "CONVERSATION"));
 
         // One more is posted, and those after it are written like it.
-        let posted = usize::try_from(self.post().await).expect("a place");
+        let posted = usize::try_from(self.post().await.seq.get()).expect("a place");
         let template = self.item(&pk, &format!("MESSAGE#{posted:012}"));
         self.import(posted + 1..messages + 1, |seq| {
             let mut message = template.clone();
@@ -82,10 +82,10 @@ impl Chat {
         self.filled = [profiles, conversations];
     }
 
-    /// Posts a message, and tells its place.
-    pub(crate) async fn post(&self) -> u64 {
+    /// Posts a message.
+    pub(crate) async fn post(&self) -> Message {
         let posted = self.request().create_message(&Caller::Anyone, self.conversation.id, Ok(message(&self.author)), None).await;
-        posted.expect("a message").resource.message.seq.get()
+        posted.expect("a message").resource.message
     }
 
     fn import(&self, numbers: std::ops::Range<usize>, item: impl Fn(usize) -> Item) {

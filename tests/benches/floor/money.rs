@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use shared::table::{Cursor, Usage};
-use shared::{Caller, Error, Idempotency, Limit, Seq, Table};
+use shared::{Caller, Error, Idempotency, Limit, MessagePatch, Seq, Table};
 use uuid::Uuid;
 
 use crate::chat::{Chat, message, new_conversation, new_profile};
@@ -14,13 +14,16 @@ use crate::report::{Report, number, table};
 const READ_UNIT: f64 = 0.125;
 const WRITE_UNIT: f64 = 0.625;
 
+/// The post whose point is a tenth.
+const CONGRATULATED: &str = "post that brings a congratulation";
+
 /// An operation, as done by a handle to the table.
 type Operation<'c> = Box<dyn Fn(Table) -> Pin<Box<dyn Future<Output = Result<(), Error>> + 'c>> + 'c>;
 
 /// What to measure: its name, the design's read and write units, and how it is done.
 fn operations(chat: &Chat) -> Vec<(&'static str, f64, f64, Operation<'_>)> {
     macro_rules! operation {
-        ($name:literal, $read:expr, $write:expr, |$table:ident| $done:expr) => {{
+        ($name:expr, $read:expr, $write:expr, |$table:ident| $done:expr) => {{
             let operation: Operation<'_> = Box::new(move |$table: Table| Box::pin(async move { $done.await.map(drop) }));
             ($name, $read, $write, operation)
         }};
@@ -36,6 +39,7 @@ fn operations(chat: &Chat) -> Vec<(&'static str, f64, f64, Operation<'_>)> {
     vec![
         operation!("post a message", 2.0, 6.0, |table| post(table, None)),
         operation!("post with an idempotency key", 3.0, 8.0, |table| post(table, Some(Uuid::new_v4()))),
+        operation!(CONGRATULATED, 2.0, 8.0, |table| post(table, None)),
         operation!("get a message", 3.0, 0.0, |table| table.get_message(conversation.id, Seq::FIRST)),
         operation!("newest 50 messages", page(chat.bytes_of_a_page(50)), 0.0, |table| {
             table.list_messages(conversation.id, Cursor::Newest, fifty)
@@ -45,6 +49,10 @@ fn operations(chat: &Chat) -> Vec<(&'static str, f64, f64, Operation<'_>)> {
         }),
         operation!("poll, nothing new", 2.0, 0.0, |table| {
             table.list_messages(conversation.id, Cursor::After(Seq::new(Seq::MAX - 1)), fifty)
+        }),
+        operation!("edit a message", 3.0, 1.0, |table| {
+            let text = String::from("Good evening").try_into().map_err(Error::internal)?;
+            table.update_message(anyone, conversation.id, Seq::FIRST, MessagePatch { text: Some(text), metadata: None })
         }),
         operation!("get a profile", 1.0, 0.0, |table| table.get_profile(author.id)),
         operation!("newest 50 profiles", 51.0, 0.0, |table| table.list_profiles(fifty, None)),
@@ -74,8 +82,8 @@ pub(crate) async fn run(sizes: &[usize], conversations: usize, report: &mut Repo
         chat.fill(size, conversations.min(size), size).await;
         let mut column = Vec::new();
         for (name, read, write, operation) in operations(&chat) {
-            // Away from the tenth point, whose congratulation is one more item.
-            while matches!(name, "post a message" | "post with an idempotency key") && chat.post().await % 10 >= 8 {}
+            // The next post is one that brings a congratulation, or, in all other cases, one that does not.
+            while (chat.post().await.points % 10 == 9) != (name == CONGRATULATED) {}
             let request = chat.request();
             operation(request.clone()).await.unwrap_or_else(|error| panic!("{name}: {}", error.chain()));
             let Usage { read_units, write_units, .. } = request.usage();
