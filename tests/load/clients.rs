@@ -92,7 +92,7 @@ impl Crowd {
             text: format!("Post {number}"),
             author: fastrand::usize(..AUTHORS),
             conversation: fastrand::usize(..CONVERSATIONS),
-            key: (number % 2 == 0).then(Uuid::new_v4),
+            key: number.is_multiple_of(2).then(Uuid::new_v4),
             seq: None,
             interrupted: false,
             replayed: false,
