@@ -179,10 +179,9 @@ fn check_changes(world: &World, conversations: &[Option<Vec<Value>>], broken: &m
         }
     }
     for place in known.edits.iter().filter(|place| !deletions.contains_key(place)) {
-        if let Some(message) = at(*place) {
-            if !message["text"].as_str().is_some_and(|text| text.starts_with("edited")) || message["edited_at"].is_null() {
-                broken.push(format!("told that it is edited: {message}"));
-            }
+        let Some(message) = at(*place) else { continue };
+        if !message["text"].as_str().is_some_and(|text| text.starts_with("edited")) || message["edited_at"].is_null() {
+            broken.push(format!("told that it is edited: {message}"));
         }
     }
 }
