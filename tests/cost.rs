@@ -1,5 +1,10 @@
 //! Which requests each operation sends to DynamoDB, and what the engine says they consume.
 
+use dynoxide::Database;
+use local::engine;
+use local::template::{TEMPLATE, Template};
+use shared::Table;
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::support::{Api, Recorder, Sent, Value, embedded_engine, json};
@@ -34,21 +39,49 @@ async fn post_costs(api: &Api, recorder: &Recorder, conversation_id: &str) -> Ve
     costs
 }
 
+/// Puts copies of the first message behind the last one, up to this place, straight into the engine.
+fn fill(database: &Database, conversation_id: &str, last: u64) {
+    let send = |operation: &str, body: Value| -> Value {
+        let (status, answer) = engine::answer(database, &format!("DynamoDB_20120810.{operation}"), body.to_string().as_bytes());
+        assert_eq!(status, 200, "{answer}");
+        serde_json::from_str(&answer).expect("JSON")
+    };
+    let pk = json!({ "S": format!("CONVERSATION#{conversation_id}") });
+    let items = send(
+        "Query",
+        json!({ "TableName": "chat", "KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": { ":pk": pk } }),
+    );
+    let (conversation, first) = (&items["Items"][0], &items["Items"][1]);
+    let copy = |seq: u64| {
+        let mut item = first.clone();
+        item["sk"]["S"] = json!(format!("MESSAGE#{seq:012}"));
+        json!({ "PutRequest": { "Item": item } })
+    };
+    let from: u64 = conversation["last_seq"]["N"].as_str().and_then(|seq| seq.parse().ok()).expect("a number");
+    for seq in (from + 1..=last).step_by(25) {
+        let puts: Vec<Value> = (seq..=last.min(seq + 24)).map(copy).collect();
+        send("BatchWriteItem", json!({ "RequestItems": { "chat": puts } }));
+    }
+    let mut conversation = conversation.clone();
+    conversation["last_seq"]["N"] = json!(last.to_string());
+    send("BatchWriteItem", json!({ "RequestItems": { "chat": [{ "PutRequest": { "Item": conversation } }] } }));
+}
+
 #[tokio::test]
 async fn a_post_is_two_requests_and_costs_the_same_in_a_conversation_of_10_and_of_10_000_messages() {
-    let recorder = Recorder::start(embedded_engine().await).await;
-    let api = Api::on(&recorder.endpoint).await;
+    let database = engine::open(None).expect("a database");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let recorder = Recorder::start(engine::serve(listener, database.clone()).expect("an engine")).await;
+    let template = Template::parse(TEMPLATE).expect("the template");
+    let table = Table::at(&recorder.endpoint, "chat");
+    table.create(&template.table).await.expect("a table");
+    let api = Api::serve(&template, table).await;
     let author_id = api.profile("Ada").await;
     let conversation_id = api.conversation(&author_id).await;
-    let path = format!("/conversations/{conversation_id}/messages");
     let expected = vec![vec![2.0, 6.0], vec![2.0, 8.0], vec![3.0, 8.0]];
     assert_eq!(post_costs(&api, &recorder, &conversation_id).await, expected);
-    let body = json!({ "author_id": author_id, "text": "x" });
-    for _ in 0..9_080 {
-        api.post(&path, &body).await.with(201);
-    }
-    let last_seq = api.get(&format!("/conversations/{conversation_id}")).await.with(200)["last_seq"].as_u64();
-    assert!(last_seq >= Some(10_000), "{last_seq:?}");
+    fill(&database, &conversation_id, 10_000);
+    assert_eq!(api.get(&format!("/conversations/{conversation_id}")).await.with(200)["last_seq"], 10_000);
     assert_eq!(post_costs(&api, &recorder, &conversation_id).await, expected);
 }
 
