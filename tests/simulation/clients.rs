@@ -39,6 +39,8 @@ pub(crate) struct Known {
     pub(crate) polled: Vec<Vec<Value>>,
     pub(crate) deleted_conversations: Vec<usize>,
     pub(crate) deleted_profiles: Vec<usize>,
+    /// What was created, by its name; whether with a key; and how often nobody knew whether it was.
+    pub(crate) creations: Vec<(String, bool, usize)>,
     /// What was told that cannot be true.
     pub(crate) wrong: Vec<String>,
 }
@@ -124,6 +126,26 @@ impl World {
             self.wrong(format!("{function}: a 503 that does not say when to come again"));
         }
         answer
+    }
+
+    /// Creates something that has this body, however long it takes, and answers its id.
+    pub(crate) async fn create(&self, rng: &mut Rng, function: &str, body: Value) -> String {
+        let key = rng.bool().then(Uuid::new_v4);
+        let mut unknown = 0;
+        loop {
+            let answer = self.ask(function, &[], &[], key, &body).await;
+            match answer.status {
+                201 => {
+                    let name = body["first_name"].as_str().or(body["subject"].as_str()).unwrap_or_default().to_owned();
+                    self.known().creations.push((name, key.is_some(), unknown));
+                    return answer.body["id"].as_str().expect("an id").to_owned();
+                }
+                500 => unknown += 1,
+                503 => {}
+                status => self.wrong(format!("{function} answered {status}")),
+            }
+            sleep(Duration::from_secs(1) / self.haste).await;
+        }
     }
 
     pub(crate) fn wrong(&self, what: String) {

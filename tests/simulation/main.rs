@@ -62,19 +62,18 @@ async fn scenario(seed: u64, sockets: bool) -> Run {
     network.calm();
     table.create(&Template::parse(TEMPLATE).expect("the template").table).await.expect("a table");
     let mut world = World::new(table, network.clone(), haste);
-    for _ in 0..rng.usize(1..=3) {
-        let profile = world.ask("create-profile", &[], &[], None, &json!({ "first_name": "Ada" })).await;
-        world.authors.push(profile.body["id"].as_str().expect("an id").to_owned());
+    network.storm(trouble);
+    for number in 0..rng.usize(1..=3) {
+        let id = world.create(&mut rng, "create-profile", json!({ "first_name": format!("Author {number}") })).await;
+        world.authors.push(id);
     }
-    for _ in 0..rng.usize(1..=2) {
-        let opening = json!({ "subject": "s", "author_id": world.authors[0] });
-        let conversation = world.ask("create-conversation", &[], &[], None, &opening).await;
-        world.conversations.push(conversation.body["id"].as_str().expect("an id").to_owned());
+    for number in 0..rng.usize(1..=2) {
+        let opening = json!({ "subject": format!("Conversation {number}"), "author_id": world.authors[0] });
+        let id = world.create(&mut rng, "create-conversation", opening).await;
+        world.conversations.push(id);
     }
     world.known().polled = vec![Vec::new(); world.conversations.len()];
     let world = Arc::new(world);
-
-    network.storm(trouble);
     let done = Arc::new(AtomicBool::new(false));
     let mut lookers = Vec::new();
     for conversation in 0..world.conversations.len() {

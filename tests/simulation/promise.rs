@@ -13,6 +13,7 @@ pub(crate) async fn broken(world: &World) -> Vec<String> {
     for conversation in 0..world.conversations.len() {
         conversations.push(messages(world, conversation, &mut broken).await);
     }
+    check_created(world, &mut broken).await;
     check_points(world, &conversations, &mut broken).await;
     check_told(world, &conversations, &mut broken);
     check_polled(world, &conversations, &mut broken);
@@ -47,6 +48,25 @@ async fn messages(world: &World, conversation: usize, broken: &mut Vec<String>) 
         broken.push(format!("conversation {conversation}: last_seq {} of {} messages", head.body["last_seq"], all.len()));
     }
     Some(all)
+}
+
+/// What was created with a key is there once; without one, no more often than nobody knew.
+async fn check_created(world: &World, broken: &mut Vec<String>) {
+    let mut names: Vec<String> = Vec::new();
+    for (function, name) in [("list-profiles", "first_name"), ("list-conversations", "subject")] {
+        let page = world.ask(function, &[], &[("limit", "100".to_owned())], None, &Value::Null).await;
+        let results = page.body["results"].as_array().cloned().unwrap_or_default();
+        names.extend(results.iter().map(|result| result[name].as_str().unwrap_or_default().to_owned()));
+    }
+    let known = world.known();
+    let deleted = known.deleted_profiles.len() + known.deleted_conversations.len();
+    for (created, keyed, unknown) in &known.creations {
+        let there = names.iter().filter(|name| *name == created).count();
+        let most = if *keyed { 1 } else { 1 + unknown };
+        if there > most || (there == 0 && deleted == 0) {
+            broken.push(format!("{created} is there {there} times instead of 1 to {most}"));
+        }
+    }
 }
 
 /// Points = messages posted, and a congratulation at the next place of every tenth.

@@ -180,9 +180,10 @@ fn amazon() -> TrustStore {
     TrustStore::empty().with_pem_certificate(include_bytes!("amazon.pem").as_slice())
 }
 
-/// Whether DynamoDB in this region has certificates of Amazon's own roots, as it has everywhere but in China and in isolated regions.
+/// Whether DynamoDB in this region has certificates of Amazon's own roots. In China, in Europe's sovereign cloud and in isolated
+/// regions others issue them.
 fn is_amazons(region: &str) -> bool {
-    !region.starts_with("cn-") && !region.contains("-iso")
+    !region.starts_with("cn-") && !region.starts_with("eusc-") && !region.contains("-iso")
 }
 
 /// For an engine that does not check who asks.
@@ -212,6 +213,11 @@ mod tests {
         let table = Table::new(without_credentials(trusting(amazon())).build(), "chat");
         assert_eq!(table.usage(), Usage::default());
         assert!(is_amazons("eu-central-1") && is_amazons("us-gov-west-1"));
-        assert!(!is_amazons("cn-north-1") && !is_amazons("us-iso-east-1") && !is_amazons("eu-isoe-west-1"));
+        assert!(
+            !is_amazons("cn-north-1")
+                && !is_amazons("eusc-de-east-1")
+                && !is_amazons("us-iso-east-1")
+                && !is_amazons("eu-isoe-west-1")
+        );
     }
 }
