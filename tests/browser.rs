@@ -10,12 +10,16 @@ use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fantoccini::elements::Element;
 use fantoccini::key::Key;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
+use local::authorizer::Authorizer;
+use local::template::{TEMPLATE, Template};
+use shared::Table;
 use tokio::net::{TcpListener, TcpStream};
 
 use support::{Api, Value, json};
@@ -218,5 +222,35 @@ async fn a_person_finds_their_way() {
     let foreign: Vec<String> =
         browser.requested().await.into_iter().filter(|url| url.starts_with("http") && !url.starts_with(&browser.url)).collect();
     assert_eq!(foreign, [""; 0]);
+    browser.client.clone().close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn a_person_with_a_token_gets_into_a_closed_service() {
+    let authorizer = Arc::new(Authorizer::generate().expect("a key"));
+    let template = Template::parse(TEMPLATE).expect("the template");
+    let table = Table::at(&support::embedded_engine().await, "chat");
+    table.create(&template.table).await.expect("a table");
+    let api = Api::behind(authorizer.clone(), &template, table).await;
+    let token = |lifetime| authorizer.token("ada", "chat/read chat/write", Duration::from_secs(lifetime)).expect("a token");
+    let folder = tempfile::tempdir().expect("a folder");
+    let browser = Browser::start(api.url(), folder.path()).await;
+    let says = |text: &str| format!("document.querySelector('#conversations-panel .notice').textContent.includes('{text}')");
+
+    browser.client.goto(&browser.url).await.expect("the page");
+    browser.until(&says("needs an access token")).await;
+    for (lifetime, expected) in [(0, "was refused"), (60, "No conversations yet")] {
+        browser.click("#access").await;
+        browser.type_into("#token", &token(lifetime)).await;
+        browser.click("#token-form button.primary").await;
+        browser.until(&says(expected)).await;
+    }
+    browser.client.goto(&format!("{}/#/profiles", browser.url)).await.expect("the page");
+    browser.type_into("#new-first-name", "Ada").await;
+    browser.click("#new-profile button.primary").await;
+    browser.until("document.querySelector('#profiles .name')?.textContent === 'Ada'").await;
+    let shown = browser.eval("document.body.textContent").await.to_string();
+    assert!(shown.contains("Bearer $TOKEN") && !shown.contains("eyJ"), "a token is sent, and never shown");
+    assert_eq!(browser.complaints("401").await, [""; 0], "but for the browser's own lines about the 401s");
     browser.client.clone().close().await.expect("closed");
 }
