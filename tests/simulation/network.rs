@@ -74,6 +74,8 @@ enum Fate {
     LostBefore,
     /// The engine carries it out, and the connection ends.
     LostAfter,
+    /// The connection ends, and the engine carries it out some time later: perhaps when a repeat has been answered already.
+    Late(Duration),
     /// The engine carries it out, and an internal error is answered.
     FailedAfter,
     /// Only a part is carried out: of the keys, of the items to write, or of the page.
@@ -187,6 +189,14 @@ impl Network {
                 self.carry(&target, &operation, &request);
                 Outcome::Lost
             }
+            Fate::Late(delay) => {
+                tokio::spawn(async move {
+                    sleep(delay).await;
+                    self.note(&format!("{operation} arrives"));
+                    self.carry(&target, &operation, &request);
+                });
+                return Outcome::Lost;
+            }
             Fate::FailedAfter => {
                 self.carry(&target, &operation, &request);
                 Outcome::Answer(500, failure("InternalServerError", json!({})))
@@ -226,6 +236,8 @@ impl Network {
         let mut fates = vec![
             Fate::LostBefore,
             Fate::LostAfter,
+            Fate::Late(Duration::from_millis(rng.u64(20..6_000)) / haste),
+            Fate::Late(Duration::from_millis(rng.u64(1..100)) / haste),
             Fate::FailedAfter,
             Fate::Refused(500, "InternalServerError"),
             Fate::Refused(503, "ServiceUnavailable"),
