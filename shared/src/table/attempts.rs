@@ -173,15 +173,16 @@ impl Attempts<'_> {
         self.unclear = false;
     }
 
-    /// Sends a transaction until DynamoDB has decided it; the same token stands for all attempts.
-    pub(super) async fn transact(&mut self, items: Vec<TransactWriteItem>) -> Result<Decision> {
+    /// Sends a transaction until DynamoDB has decided it; the same token stands for all attempts. A token may come again with the very
+    /// same items after they were cancelled: of all that carry it, one at most is carried out, however late they arrive.
+    pub(super) async fn transact(&mut self, items: Vec<TransactWriteItem>, token: Uuid) -> Result<Decision> {
         let table = self.table;
         let unclear_before = self.unclear;
         let request = table
             .client
             .transact_write_items()
             .set_transact_items(Some(items))
-            .client_request_token(Uuid::new_v4().to_string())
+            .client_request_token(token.to_string())
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         loop {
             let error = match self.run(request.clone().send()).await {

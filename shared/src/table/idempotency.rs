@@ -128,13 +128,15 @@ impl Table {
             .condition_expression("attribute_not_exists(pk)")
             .build()
             .map_err(Error::internal)?;
+        let mut items = vec![TransactWriteItem::builder().put(put).build()];
+        if let Some(idempotency) = idempotency {
+            items.push(KeyItem::put(self, caller, idempotency, resource)?);
+        }
+        // One for all attempts: what arrives late must not bring back what has been deleted since.
+        let token = Uuid::new_v4();
         let mut attempts = self.attempts(Effect::Transaction);
         loop {
-            let mut items = vec![TransactWriteItem::builder().put(put.clone()).build()];
-            if let Some(idempotency) = idempotency {
-                items.push(KeyItem::put(self, caller, idempotency, resource)?);
-            }
-            let reasons = match attempts.transact(items).await? {
+            let reasons = match attempts.transact(items.clone(), token).await? {
                 Decision::Committed => return Ok(None),
                 Decision::Cancelled(reasons) => reasons,
             };

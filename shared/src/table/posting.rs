@@ -113,7 +113,7 @@ impl Table {
                 writes.push(KeyItem::put(self, caller, idempotency, message.seq())?);
             }
             let key_index = writes.len() - 1;
-            let reasons = match attempts.transact(writes).await? {
+            let reasons = match attempts.transact(writes, Uuid::new_v4()).await? {
                 Decision::Committed => return posted(conversation_id, standing, message, reward),
                 Decision::Cancelled(reasons) => reasons,
             };
