@@ -15,7 +15,8 @@
 //! - `smoke`: the smoke test finds a service that works, and one that does not
 //! - `server`: the development server itself: restart, ports, files
 //!
-//! `logs.rs`, what the log says, and `browser.rs`, a journey in a real browser, are targets of their own.
+//! `logs.rs`, what the log says, `simulation`, the promise under faults, and `browser.rs`, journeys in a real browser, are targets of
+//! their own.
 //!
 //! Each test has a table of its own on an engine of its own. With `AWS_ENDPOINT_URL_DYNAMODB` set they share that engine, each
 //! with its own table. With `CHAT_API_URL` set, all that does not need a table to itself runs against that service instead.

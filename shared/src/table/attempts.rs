@@ -19,7 +19,7 @@ use crate::{Error, Result};
 
 /// The longest first pause, doubled with every further attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
-/// No pause is longer than the time left divided by this: those who have waited long pause shorter, so nobody starves.
+/// No pause is longer than the time left divided by this: those who have waited long pause shorter, and so go first.
 const SHARE_OF_TIME_LEFT: u32 = 12;
 /// With less time left there is no further attempt: it might be cut off unanswered, and its outcome stay unknown.
 pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(400);
