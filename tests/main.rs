@@ -4,7 +4,7 @@
 //! - `pages`: lists, in both directions
 //! - `points`: the reward, and what stays true when many post at once
 //! - `idempotency`: a repeated POST has no second effect
-//! - `access`: who may do what, on every route
+//! - `access`: who may do what, on every route; `callers`: who asks
 //! - `requests`: what is refused before any resource is looked at, and what the gateway answers by itself
 //! - `bad_input`: whatever API Gateway sends, generated
 //! - `cost`: which requests each operation sends to DynamoDB, and what they consume
@@ -28,6 +28,7 @@
 
 mod access;
 mod bad_input;
+mod callers;
 mod conversations;
 mod cost;
 mod documentation;
