@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::callers::{BOTH, OWNER, Standing, authorizer, callers, known_callers, token};
-use crate::support::{Api, Fault, Recorder, Value, embedded_engine, engine_endpoint, json};
+use crate::support::{Api, Fault, Recorder, Value, embedded_engine, engine_endpoint, json, new_table};
 
 /// Whom a function serves, among those whose token is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,9 +99,7 @@ struct Closed {
 
 impl Closed {
     async fn start(endpoint: &str) -> Self {
-        let template = Template::parse(TEMPLATE).expect("the template");
-        let table = Table::at(endpoint, &format!("test-{}", Uuid::new_v4()));
-        table.create(&template.table).await.expect("a table");
+        let (template, table) = new_table(endpoint).await;
         Self { api: Api::behind(authorizer(), &template, table.clone()).await, table, template }
     }
 

@@ -18,11 +18,9 @@ use fantoccini::key::Key;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use local::authorizer::Authorizer;
-use local::template::{TEMPLATE, Template};
-use shared::Table;
 use tokio::net::{TcpListener, TcpStream};
 
-use support::{Api, Value, json};
+use support::{Api, Value, embedded_engine, json, new_table};
 
 /// How long a person would wait for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -228,9 +226,7 @@ async fn a_person_finds_their_way() {
 #[tokio::test]
 async fn a_person_with_a_token_gets_into_a_closed_service() {
     let authorizer = Arc::new(Authorizer::generate().expect("a key"));
-    let template = Template::parse(TEMPLATE).expect("the template");
-    let table = Table::at(&support::embedded_engine().await, "chat");
-    table.create(&template.table).await.expect("a table");
+    let (template, table) = new_table(&embedded_engine().await).await;
     let api = Api::behind(authorizer.clone(), &template, table).await;
     let token = |lifetime| authorizer.token("ada", "chat/read chat/write", Duration::from_secs(lifetime)).expect("a token");
     let folder = tempfile::tempdir().expect("a folder");

@@ -8,12 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use local::authorizer::Authorizer;
-use local::template::{TEMPLATE, Template};
-use shared::Table;
 use tracing::Level;
 use uuid::Uuid;
 
-use support::{Api, Value, json};
+use support::{Api, Value, embedded_engine, json, new_table};
 
 /// All that is logged, as JSON lines.
 #[derive(Clone, Default)]
@@ -49,9 +47,7 @@ impl Log {
 #[tokio::test]
 async fn a_request_is_one_line_that_says_what_it_did_and_never_what_was_said() {
     let authorizer = Arc::new(Authorizer::generate().expect("a key"));
-    let template = Template::parse(TEMPLATE).expect("the template");
-    let table = Table::at(&support::embedded_engine().await, "chat");
-    table.create(&template.table).await.expect("a table");
+    let (template, table) = new_table(&embedded_engine().await).await;
     let api = Api::behind(authorizer.clone(), &template, table).await;
     let log = Log::default();
     let writer = log.clone();

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use local::template::{TEMPLATE, Template};
-use shared::Table;
+use local::template::TEMPLATE;
 use uuid::Uuid;
 
-use crate::support::{Api, Recorder, Sent, Value, assert_same, embedded_engine, json};
+use crate::support::{Api, Recorder, Sent, Value, assert_same, embedded_engine, json, new_table};
 
 /// An action on the table or its index; "in a transaction" where it stands in one.
 type Permissions = BTreeSet<String>;
@@ -75,9 +74,7 @@ fn allowed() -> BTreeMap<String, Permissions> {
 #[tokio::test]
 async fn every_function_may_do_exactly_what_it_does() {
     let recorder = Recorder::start(embedded_engine().await).await;
-    let template = Template::parse(TEMPLATE).expect("the template");
-    let table = Table::at(&recorder.endpoint, "chat");
-    table.create(&template.table).await.expect("a table");
+    let (template, table) = new_table(&recorder.endpoint).await;
     let api = Api::serve(&template, table.clone()).await;
     let mut used: BTreeMap<String, Permissions> = allowed().into_keys().map(|function| (function, Permissions::new())).collect();
     recorder.take();
@@ -153,8 +150,7 @@ async fn every_function_may_do_exactly_what_it_does() {
 #[tokio::test]
 async fn a_function_reads_before_its_first_request_where_it_may_and_nowhere_else() {
     let recorder = Recorder::start(embedded_engine().await).await;
-    let table = Table::at(&recorder.endpoint, "chat");
-    table.create(&Template::parse(TEMPLATE).expect("the template").table).await.expect("a table");
+    let (_, table) = new_table(&recorder.endpoint).await;
     recorder.take();
     table.warm_up().await;
     let read: Permissions = recorder.take().iter().flat_map(needed).collect();

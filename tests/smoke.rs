@@ -11,12 +11,10 @@ use axum::routing::post;
 use functions::sign_in::SignIn;
 use functions::smoke::{Report, run};
 use local::authorizer::Authorizer;
-use local::template::{TEMPLATE, Template};
-use shared::Table;
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
-use crate::support::{Api, Value, engine_endpoint, json};
+use crate::support::{Api, Value, engine_endpoint, json, new_table};
 
 async fn walk(api: &Api) -> Report {
     let url = api.url().to_owned();
@@ -51,10 +49,8 @@ async fn the_smoke_test_passes_on_a_service_that_works_and_leaves_nothing_behind
 
 #[tokio::test]
 async fn the_smoke_test_names_the_step_that_fails_and_cleans_up_all_the_same() {
-    let mut template = Template::parse(TEMPLATE).expect("the template");
+    let (mut template, table) = new_table(&engine_endpoint().await).await;
     template.routes.retain(|route| route.function != "update-message");
-    let table = Table::at(&engine_endpoint().await, &format!("test-{}", uuid::Uuid::new_v4()));
-    table.create(&template.table).await.expect("a table");
     let api = Api::serve(&template, table).await;
     let report = walk(&api).await;
     assert_eq!(report.failure.as_deref(), Some("update-message: answered 404 Not Found"));
@@ -94,9 +90,7 @@ async fn issuer(secret: Value, authorizer: Arc<Authorizer>, issued: Arc<AtomicU3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_smoke_test_signs_in_and_keeps_its_token() {
     let authorizer = Arc::new(Authorizer::generate().expect("a key"));
-    let template = Template::parse(TEMPLATE).expect("the template");
-    let table = Table::at(&engine_endpoint().await, &format!("test-{}", uuid::Uuid::new_v4()));
-    table.create(&template.table).await.expect("a table");
+    let (template, table) = new_table(&engine_endpoint().await).await;
     let api = Api::behind(authorizer.clone(), &template, table).await;
     let failure = walk(&api).await.failure.expect("it is closed");
     assert_eq!(failure, "create-profile: answered 401 Unauthorized");

@@ -98,9 +98,7 @@ impl Api {
 
     /// A service on an engine, with an empty table.
     pub(crate) async fn on(endpoint: &str) -> Self {
-        let template = Template::parse(TEMPLATE).expect("the template");
-        let table = Table::at(endpoint, &format!("test-{}", Uuid::new_v4()));
-        table.create(&template.table).await.expect("a table");
+        let (template, table) = new_table(endpoint).await;
         Self::serve(&template, table).await
     }
 
@@ -323,6 +321,14 @@ impl Recorder {
     pub(crate) fn take(&self) -> Vec<Sent> {
         std::mem::take(&mut self.sent.lock().expect("no panic"))
     }
+}
+
+/// The service's template, and an empty table as it declares on this engine.
+pub(crate) async fn new_table(endpoint: &str) -> (Template, Table) {
+    let template = Template::parse(TEMPLATE).expect("the template");
+    let table = Table::at(endpoint, &format!("test-{}", Uuid::new_v4()));
+    table.create(&template.table).await.expect("a table");
+    (template, table)
 }
 
 /// Checks that two places say the same, and names what stands in one of them only.

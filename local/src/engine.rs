@@ -3,6 +3,8 @@
 
 use std::fmt;
 use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
@@ -46,11 +48,27 @@ pub fn serve(listener: TcpListener, database: Database) -> Result<String, String
 /// happens in between, and what happens is the same each time.
 #[must_use]
 pub fn client(database: Database) -> SharedHttpClient {
-    SharedHttpClient::new(InProcess(database))
+    answered_by(move |target, body| {
+        let database = database.clone();
+        async move { Some(answer(&database, &target, &body)) }
+    })
 }
 
+/// The HTTP client of an SDK whose requests this function answers: told the target, such as `DynamoDB_20120810.Query`, and the
+/// body, with the status and the body; with `None`, the connection ends.
+#[must_use]
+pub fn answered_by<A, F>(answer: A) -> SharedHttpClient
+where
+    A: Fn(String, Vec<u8>) -> F + Send + Sync + 'static,
+    F: Future<Output = Option<(u16, String)>> + Send + 'static,
+{
+    SharedHttpClient::new(InProcess(Arc::new(move |target, body| Box::pin(answer(target, body)))))
+}
+
+type Answering = Pin<Box<dyn Future<Output = Option<(u16, String)>> + Send>>;
+
 #[derive(Clone)]
-struct InProcess(Database);
+struct InProcess(Arc<dyn Fn(String, Vec<u8>) -> Answering + Send + Sync>);
 
 impl fmt::Debug for InProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,10 +84,10 @@ impl HttpClient for InProcess {
 
 impl HttpConnector for InProcess {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let Self(database) = self.clone();
+        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
+        let answering = (self.0)(target, request.body().bytes().unwrap_or_default().to_vec());
         HttpConnectorFuture::new(async move {
-            let target = request.headers().get("x-amz-target").unwrap_or_default();
-            let (status, json) = answer(&database, target, request.body().bytes().unwrap_or_default());
+            let (status, json) = answering.await.ok_or_else(|| ConnectorError::io("the connection ended".into()))?;
             let status = StatusCode::try_from(status).map_err(|error| ConnectorError::other(error.into(), None))?;
             Ok(HttpResponse::new(status, json.into()))
         })

@@ -3,19 +3,12 @@
 
 use std::collections::HashMap;
 use std::f64::consts::TAU;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::config::{Credentials, HttpClient, Region, RuntimeComponents};
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
 use dynoxide::Database;
-use dynoxide::errors::DynoxideError;
 use fastrand::Rng;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use local::engine;
 use serde_json::{Value, json};
 use shared::Table;
 use tokio::time::{Instant, sleep};
@@ -68,11 +61,13 @@ impl DynamoDb {
 
     /// The service's own table on this DynamoDB.
     pub(crate) fn table(&self) -> Table {
-        let config = shared::table::config()
-            .region(Region::from_static("us-east-1"))
-            .credentials_provider(Credentials::new("local", "local", None, None, "local"))
-            .http_client(self.clone());
-        Table::new(config.build(), "chat")
+        let dynamodb = self.clone();
+        let client = engine::answered_by(move |target, body| {
+            // In a task of its own: what has been sent is carried out, though nobody waits for the answer any longer.
+            let answer = tokio::spawn(dynamodb.clone().answer(target, body));
+            async { answer.await.ok().map(|(status, body)| (status, body.to_string())) }
+        });
+        Table::on(client, "chat")
     }
 
     pub(crate) fn spent(&self) -> Spent {
@@ -90,22 +85,25 @@ impl DynamoDb {
         Duration::from_secs_f64(median * ((p99 / median).ln() / 2.326 * normal).exp())
     }
 
-    async fn answer(self, operation: String, request: Value) -> Answer {
-        let engine = &self.0.engine;
-        match operation.as_str() {
-            "TransactWriteItems" => self.transact(request).await,
-            "BatchGetItem" => self.read(request).await,
-            "CreateTable" => run(request, |request| engine.create_table(request)),
-            "UpdateTimeToLive" => run(request, |request| engine.update_time_to_live(request)),
-            _ => panic!("posting does not send {operation}"),
+    async fn answer(self, target: String, body: Vec<u8>) -> Answer {
+        let request = serde_json::from_slice(&body).expect("JSON");
+        match target.rsplit('.').next() {
+            Some("TransactWriteItems") => self.transact(request).await,
+            Some("BatchGetItem") => self.read(request).await,
+            _ => self.carry_out(&target, &request),
         }
+    }
+
+    fn carry_out(&self, target: &str, request: &Value) -> Answer {
+        let (status, answer) = engine::answer(&self.0.engine, target, request.to_string().as_bytes());
+        (status, serde_json::from_str(&answer).expect("JSON"))
     }
 
     /// A read in the middle of its latency: what a transaction under way writes is not there yet.
     async fn read(&self, request: Value) -> Answer {
         let latency = self.latency(READ) / 2;
         sleep(latency).await;
-        let (status, mut answer) = run(request, |request| self.0.engine.batch_get_item(request));
+        let (status, mut answer) = self.carry_out("DynamoDB_20120810.BatchGetItem", &request);
         for items in answer["Responses"].as_object_mut().into_iter().flat_map(|tables| tables.values_mut()) {
             let held = &self.state().held;
             for item in items.as_array_mut().into_iter().flatten() {
@@ -131,7 +129,7 @@ impl DynamoDb {
             return (400, json!({ "__type": error, "Message": "Transaction cancelled", "CancellationReasons": reasons }));
         }
         let before: Vec<(String, Option<Value>)> = writes.iter().map(|write| (key(write), self.stored(write))).collect();
-        let answer = run(request, |request| self.0.engine.transact_write_items(request));
+        let answer = self.carry_out("DynamoDB_20120810.TransactWriteItems", &request);
         if answer.0 != 200 {
             sleep(latency / 2).await;
             return answer;
@@ -146,8 +144,9 @@ impl DynamoDb {
     }
 
     fn stored(&self, write: &Value) -> Option<Value> {
-        let request = json!({ "TableName": "chat", "Key": { "pk": write["pk"], "sk": write["sk"] } });
-        run(request, |request| self.0.engine.get_item(request)).1.get("Item").cloned()
+        let keys = json!([{ "pk": write["pk"], "sk": write["sk"] }]);
+        let request = json!({ "RequestItems": { "chat": { "Keys": keys } } });
+        self.carry_out("DynamoDB_20120810.BatchGetItem", &request).1["Responses"]["chat"].get(0).cloned()
     }
 }
 
@@ -181,38 +180,4 @@ fn written(element: &Value) -> Value {
 
 fn key(item: &Value) -> String {
     format!("{} {}", item["pk"]["S"], item["sk"]["S"])
-}
-
-/// Lets the engine carry out a request.
-fn run<Q: DeserializeOwned, A: Serialize>(request: Value, operation: impl FnOnce(Q) -> Result<A, DynoxideError>) -> Answer {
-    match operation(serde_json::from_value(request).expect("a request")) {
-        Ok(answer) => (200, serde_json::to_value(answer).expect("JSON")),
-        Err(error) => (error.status_code(), serde_json::from_str(&error.to_json()).expect("JSON")),
-    }
-}
-
-impl fmt::Debug for DynamoDb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DynamoDb")
-    }
-}
-
-impl HttpClient for DynamoDb {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for DynamoDb {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let target = request.headers().get("x-amz-target").expect("a target");
-        let operation = target.rsplit('.').next().expect("an operation").to_owned();
-        let body = serde_json::from_slice(request.body().bytes().expect("a body")).expect("JSON");
-        // In a task of its own: what has been sent is carried out, though nobody waits for the answer any longer.
-        let answer = tokio::spawn(self.clone().answer(operation, body));
-        HttpConnectorFuture::new(async move {
-            let (status, body) = answer.await.map_err(|error| ConnectorError::other(error.into(), None))?;
-            Ok(HttpResponse::new(status.try_into().expect("a status"), body.to_string().into()))
-        })
-    }
 }

@@ -5,18 +5,12 @@
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html>
 
 use std::collections::HashMap;
-use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::Request;
@@ -86,11 +80,8 @@ enum Fate {
     Hidden,
 }
 
-/// What the service receives.
-enum Outcome {
-    Answer(u16, String),
-    Lost,
-}
+/// What the service receives: a status and a body, unless they are lost.
+type Outcome = Option<(u16, String)>;
 
 impl Network {
     pub(crate) fn new(database: Database, seed: u64, haste: u32) -> Arc<Self> {
@@ -152,7 +143,12 @@ impl Network {
 
     /// The HTTP client of an SDK that goes this way within the process.
     pub(crate) fn client(self: &Arc<Self>) -> SharedHttpClient {
-        SharedHttpClient::new(Client(self.clone()))
+        let network = self.clone();
+        engine::answered_by(move |target, body| {
+            // In a task of its own: what was sent arrives, whether or not somebody still waits for the answer.
+            let passing = tokio::spawn(network.clone().pass(target, body));
+            async { passing.await.ok().flatten() }
+        })
     }
 
     /// Listens on a port, and answers where.
@@ -165,9 +161,9 @@ impl Network {
             let body = to_bytes(request.into_body(), usize::MAX).await.expect("a body");
             let answer = Response::builder().header("content-type", "application/x-amz-json-1.0");
             let answer = match network.pass(target, body.to_vec()).await {
-                Outcome::Answer(status, json) => answer.status(status).body(Body::from(json)),
+                Some((status, json)) => answer.status(status).body(Body::from(json)),
                 // A body that fails ends the connection.
-                Outcome::Lost => answer.body(Body::new(Broken)),
+                None => answer.body(Body::new(Broken)),
             };
             answer.expect("an answer")
         });
@@ -182,12 +178,12 @@ impl Network {
         let (fate, before, after) = self.draw(&operation, &request);
         sleep(before).await;
         let outcome = match fate {
-            Fate::Refused(status, error) => Outcome::Answer(status, failure(error, json!({}))),
-            Fate::Cancelled => Outcome::Answer(400, self.cancelled(&request)),
-            Fate::LostBefore => Outcome::Lost,
+            Fate::Refused(status, error) => Some((status, failure(error, json!({})))),
+            Fate::Cancelled => Some((400, self.cancelled(&request))),
+            Fate::LostBefore => None,
             Fate::LostAfter => {
                 self.carry(&target, &operation, &request);
-                Outcome::Lost
+                None
             }
             Fate::Late(delay) => {
                 tokio::spawn(async move {
@@ -195,18 +191,18 @@ impl Network {
                     self.note(&format!("{operation} arrives"));
                     self.carry(&target, &operation, &request);
                 });
-                return Outcome::Lost;
+                return None;
             }
             Fate::FailedAfter => {
                 self.carry(&target, &operation, &request);
-                Outcome::Answer(500, failure("InternalServerError", json!({})))
+                Some((500, failure("InternalServerError", json!({}))))
             }
             Fate::Carried | Fate::Hidden => {
                 let (status, mut answer) = self.carry(&target, &operation, &request);
                 if fate == Fate::Hidden {
                     self.hide(&mut answer);
                 }
-                Outcome::Answer(status, answer.to_string())
+                Some((status, answer.to_string()))
             }
             Fate::InPart => self.in_part(&target, &operation, request),
             Fate::OneByOne => self.one_by_one(&target, &operation, &request).await,
@@ -331,14 +327,14 @@ impl Network {
                     request["Limit"] = json!(self.state().rng.u64(1..limit));
                 }
                 let (status, answer) = self.carry(target, operation, &request);
-                return Outcome::Answer(status, answer.to_string());
+                return Some((status, answer.to_string()));
             }
             "BatchGetItem" => ("UnprocessedKeys", self.split(&mut request["RequestItems"], |keys| &mut keys["Keys"])),
             _ => ("UnprocessedItems", self.split(&mut request["RequestItems"], |writes| writes)),
         };
         let (status, mut answer) = self.carry(target, operation, &request);
         answer[kind] = left;
-        Outcome::Answer(status, answer.to_string())
+        Some((status, answer.to_string()))
     }
 
     /// Leaves a first part of the list of each table where it is, and answers the same without that part. At least one entry is done.
@@ -375,7 +371,7 @@ impl Network {
             let pause = Duration::from_millis(self.state().rng.u64(..40)) / self.haste;
             sleep(pause).await;
         }
-        Outcome::Answer(200, json!({ "Responses": { name: items }, "UnprocessedKeys": {} }).to_string())
+        Some((200, json!({ "Responses": { name: items }, "UnprocessedKeys": {} }).to_string()))
     }
 }
 
@@ -400,38 +396,5 @@ impl HttpBody for Broken {
 
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         Poll::Ready(Some(Err("the connection ends")))
-    }
-}
-
-#[derive(Clone)]
-struct Client(Arc<Network>);
-
-impl fmt::Debug for Client {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Client")
-    }
-}
-
-impl HttpClient for Client {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for Client {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
-        let body = request.body().bytes().unwrap_or_default().to_vec();
-        // In a task of its own: what was sent arrives, whether or not somebody still waits for the answer.
-        let passing = tokio::spawn(self.0.clone().pass(target, body));
-        HttpConnectorFuture::new(async move {
-            match passing.await {
-                Ok(Outcome::Answer(status, json)) => {
-                    let status = status.try_into().map_err(|_| ConnectorError::other("a status".into(), None))?;
-                    Ok(HttpResponse::new(status, json.into()))
-                }
-                _ => Err(ConnectorError::io("the connection ended".into())),
-            }
-        })
     }
 }
