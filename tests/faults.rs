@@ -1,17 +1,20 @@
 //! What is answered when the table does not answer, or not in time.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use local::engine;
 use local::template::{TEMPLATE, Template};
-use shared::Table;
+use shared::table::Setback;
+use shared::{Caller, Error, NewProfile, Table};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::support::{Answer, Api, Fault, Recorder, embedded_engine, json};
+use crate::support::{Answer, Api, Fault, Recorder, Value, embedded_engine, json};
 
 /// A service whose functions have three seconds, on a table that `faulty` stands before; and one beside it that nothing does.
 async fn services(engine: &str, faulty: &Recorder) -> (Api, Api) {
@@ -142,4 +145,29 @@ async fn one_attempt_is_one_request() {
     // An internal error is what the SDK would ask again after; and the time is too short for the table to do so.
     Table::at(&faulty.await.endpoint, "chat").warm_up().await;
     assert_eq!(attempts.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn who_is_throttled_is_told_apart_from_who_only_collides() {
+    for (error, reasons, attempts) in [
+        ("ThrottlingException", &[][..], 1),
+        ("ProvisionedThroughputExceededException", &[], 1),
+        ("TransactionCanceledException", &["ThrottlingError"], 1),
+        ("TransactionCanceledException", &["TransactionConflict", "ProvisionedThroughputExceeded", "None"], 1),
+        ("TransactionCanceledException", &["None", "TransactionConflict"], 3),
+    ] {
+        let reasons: Vec<Value> = reasons.iter().map(|code| json!({ "Code": code })).collect();
+        let error = format!("com.amazonaws.dynamodb.v20120810#{error}");
+        let answer = json!({ "__type": error, "CancellationReasons": reasons }).to_string();
+        let client = engine::answered_by(move |_, _| ready(Some((400, answer.clone()))));
+        let table = Table::on(client, "chat").with_backoff(|setback| match setback {
+            Setback { throttled: false, made: ..3, .. } => Some(Duration::ZERO),
+            _ => None,
+        });
+        let (first_name, last_name) = ("Ada".to_owned().try_into().expect("a name"), String::new().try_into().expect("a name"));
+        let ada = NewProfile { first_name, last_name, job_title: Default::default() };
+        let refused = table.create_profile(&Caller::Anyone, Ok(ada), None).await;
+        assert!(matches!(refused, Err(Error::Unavailable(_))), "{error} {reasons:?}: {refused:?}");
+        assert_eq!(table.usage().requests, attempts, "{error} {reasons:?}");
+    }
 }

@@ -2,42 +2,42 @@
 
 use std::time::Duration;
 
-use shared::table::{Backoff, SHORTEST_ATTEMPT, backoff};
+use shared::table::{Backoff, SHORTEST_ATTEMPT, Setback, backoff};
 
 /// The one that the service has.
-pub(crate) const SHIPPED: (&str, Backoff) = ("**as shipped**: 40 ms doubled, at most 1/12 of the time left", backoff);
+pub(crate) const SHIPPED: (&str, Backoff) =
+    ("**as shipped**: 40 ms doubled, up to 1/24 of the time left; throttled, up to 1/3", backoff);
 
 /// All that are compared.
-pub(crate) const BACKOFFS: [(&str, Backoff); 12] =
-    [
-        SHIPPED,
-        ("20 ms doubled, at most 1/12 of the time left", |made, left| full(20, made, left, left / 12)),
-        ("80 ms doubled, at most 1/12 of the time left", |made, left| full(80, made, left, left / 12)),
-        ("40 ms doubled, at most 1/6 of the time left", |made, left| full(40, made, left, left / 6)),
-        ("160 ms doubled, at most 1/6 of the time left", |made, left| full(160, made, left, left / 6)),
-        ("40 ms doubled, at most 1/24 of the time left", |made, left| full(40, made, left, left / 24)),
-        ("40 ms doubled, without a bound", |made, left| full(40, made, left, left)),
-        ("20 ms doubled, at most 80 ms, 12 attempts", |made, left| {
-            if made < 12 { full(20, made, left, Duration::from_millis(80)) } else { None }
-        }),
-        ("20 ms doubled, at most 80 ms", |made, left| full(20, made, left, Duration::from_millis(80))),
-        ("40 ms doubled, at most 640 ms", |made, left| full(40, made, left, Duration::from_millis(640))),
-        ("1/12 of the time left from the start", |_, left| full(10_000, 1, left, left / 12)),
-        ("40 ms doubled, at most 1/12 of the time left; never less than half", |made, left| {
-            let half = bound(40, made, left / 12) / 2;
-            enough(left).then(|| half + half.mul_f64(fastrand::f64()))
-        }),
-    ];
+pub(crate) const BACKOFFS: [(&str, Backoff); 12] = [
+    SHIPPED,
+    ("from 20 ms", |setback| either(setback, doubled(20, setback, 24), setback.left / 3)),
+    ("from 80 ms", |setback| either(setback, doubled(80, setback, 24), setback.left / 3)),
+    ("up to 1/12", |setback| either(setback, doubled(40, setback, 12), setback.left / 3)),
+    ("up to 1/48", |setback| either(setback, doubled(40, setback, 48), setback.left / 3)),
+    ("throttled, 320 ms doubled, up to 1/3", |setback| either(setback, doubled(40, setback, 24), doubled(320, setback, 3))),
+    ("throttled, up to 1/6", |setback| either(setback, doubled(40, setback, 24), setback.left / 6)),
+    ("throttled, up to 1/2", |setback| either(setback, doubled(40, setback, 24), setback.left / 2)),
+    ("throttled, no longer than otherwise", |setback| full(setback, doubled(40, setback, 24))),
+    ("throttled, no longer than otherwise; up to 1/12", |setback| full(setback, doubled(40, setback, 12))),
+    ("40 ms doubled, without a bound", |setback| full(setback, doubled(40, setback, 1))),
+    ("20 ms doubled, up to 80 ms, 12 attempts", |setback| {
+        let pause = full(setback, doubled(20, setback, 1).min(Duration::from_millis(80)));
+        pause.filter(|_| setback.made < 12)
+    }),
+];
+
+/// Drawn evenly from nothing to the one bound or, for who is throttled, to the other.
+fn either(setback: Setback, collided: Duration, throttled: Duration) -> Option<Duration> {
+    full(setback, if setback.throttled { throttled } else { collided })
+}
 
 /// Drawn evenly from nothing to the bound.
-fn full(first: u64, made: u32, left: Duration, longest: Duration) -> Option<Duration> {
-    enough(left).then(|| bound(first, made, longest).mul_f64(fastrand::f64()))
+fn full(setback: Setback, bound: Duration) -> Option<Duration> {
+    (setback.left >= SHORTEST_ATTEMPT).then(|| bound.mul_f64(fastrand::f64()))
 }
 
-fn bound(first: u64, made: u32, longest: Duration) -> Duration {
-    Duration::from_millis(first).saturating_mul(2_u32.saturating_pow(made.saturating_sub(1))).min(longest)
-}
-
-fn enough(left: Duration) -> bool {
-    left >= SHORTEST_ATTEMPT
+/// So many milliseconds, doubled with every attempt up to a share of the time left.
+fn doubled(first: u64, Setback { made, left, .. }: Setback, share: u32) -> Duration {
+    Duration::from_millis(first).saturating_mul(2_u32.saturating_pow(made.saturating_sub(1))).min(left / share)
 }

@@ -17,7 +17,7 @@ use crate::dynamodb::{DynamoDb, Spent};
 /// What is measured starts after this,
 const WARM_UP: Duration = Duration::from_secs(5);
 /// and lasts this long, in virtual time.
-const MEASURED: Duration = Duration::from_secs(30);
+const MEASURED: Duration = Duration::from_secs(120);
 /// How long a function works on one request, as in `template.yaml` less the margin.
 const ALLOWED: Duration = Duration::from_secs(8);
 /// What `Retry-After` says.

@@ -68,7 +68,7 @@ fn publish(seed: u64) {
 
 /// The same scenarios with each backoff.
 fn compare(seed: u64) {
-    let posters = [16, 64].map(Posters::Closed).into_iter().chain([25.0].map(Posters::Open));
+    let posters = [16, 64, 256].map(Posters::Closed).into_iter().chain([25.0].map(Posters::Open));
     for posters in posters {
         let scenarios = BACKOFFS.map(|(_, backoff)| Scenario { posters, contended: Contended::Conversation, backoff, seed });
         println!(

@@ -17,23 +17,35 @@ use super::{Item, Table};
 use crate::error::Cause;
 use crate::{Error, Result};
 
-/// The longest first pause, doubled with every further attempt.
-const FIRST_PAUSE: Duration = Duration::from_millis(40);
-/// No pause is longer than the time left divided by this: those who have waited long pause shorter, and so go first.
-const SHARE_OF_TIME_LEFT: u32 = 12;
 /// With less time left there is no further attempt: it might be cut off unanswered, and its outcome stay unknown.
 pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(400);
 
-/// How long to wait before the next attempt, told how many were made and how much time is left; `None` when there shall be none.
-pub type Backoff = fn(made: u32, left: Duration) -> Option<Duration>;
+/// What the pause before the next attempt depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Setback {
+    /// How many attempts were made.
+    pub made: u32,
+    /// How much time is left.
+    pub left: Duration,
+    /// Whether DynamoDB said that too much is asked of it.
+    pub throttled: bool,
+}
+
+/// How long to wait before the next attempt; `None` when there shall be none.
+pub type Backoff = fn(Setback) -> Option<Duration>;
 
 /// The pause before the next attempt, drawn evenly from nothing to its bound ("full jitter"), so that those who collided do not
-/// meet again. What others would do is measured in `tests/contention`.
+/// meet again. The bound is a share of the time left: those who have waited long pause shorter, and so go first. After a collision
+/// it starts at 40 ms and doubles up to there. Who is throttled leaves more room, since failed attempts cost a partition as much as
+/// others. What other numbers would do is measured in `tests/contention`.
 #[must_use]
-pub fn backoff(made: u32, left: Duration) -> Option<Duration> {
-    let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(made.saturating_sub(1)));
-    let pause = doubled.min(left / SHARE_OF_TIME_LEFT).mul_f64(fastrand::f64());
-    (left >= SHORTEST_ATTEMPT).then_some(pause)
+pub fn backoff(Setback { made, left, throttled }: Setback) -> Option<Duration> {
+    let bound = if throttled {
+        left / 3
+    } else {
+        Duration::from_millis(40).saturating_mul(2_u32.saturating_pow(made.saturating_sub(1))).min(left / 24)
+    };
+    (left >= SHORTEST_ATTEMPT).then(|| bound.mul_f64(fastrand::f64()))
 }
 
 /// What a request does when it is carried out, and so what it means that nobody knows whether it was.
@@ -55,6 +67,8 @@ pub(super) enum Failure {
     Final(Error),
     /// It was answered and wrote nothing; another may succeed.
     Refused(Cause),
+    /// The same, because too much is asked at once.
+    Throttled(Cause),
     /// It was not answered, or not with an outcome.
     Unclear(Cause),
 }
@@ -140,17 +154,18 @@ impl Attempts<'_> {
 
     /// Waits before the next attempt; or fails when there is none, with what is then known.
     pub(super) async fn after(&mut self, failure: Failure) -> Result<()> {
+        let throttled = matches!(failure, Failure::Throttled(_));
         let cause = match failure {
             // Whatever this one says, it does not tell what became of an earlier one.
             Failure::Final(Error::Unavailable(cause)) if self.unclear => return Err(Error::Unknown(cause)),
             Failure::Final(error) => return Err(error),
-            Failure::Refused(cause) => cause,
+            Failure::Refused(cause) | Failure::Throttled(cause) => cause,
             Failure::Unclear(cause) => {
                 self.unclear |= self.effect != Effect::Read;
                 cause
             }
         };
-        let Some(pause) = (self.table.backoff)(self.made, self.left()) else {
+        let Some(pause) = (self.table.backoff)(Setback { made: self.made, left: self.left(), throttled }) else {
             return Err(if self.unclear { Error::Unknown(cause) } else { Error::Unavailable(cause) });
         };
         sleep(pause).await;
@@ -237,12 +252,15 @@ impl Reasons {
     /// What this means for the next attempt: none when a reason is neither a lost race nor passing.
     pub(super) fn into_failure(self) -> Failure {
         let codes: Vec<&str> = self.0.iter().map(|reason| reason.code().unwrap_or("None")).collect();
-        let passing = ["None", "ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+        let throttled = ["ThrottlingError", "ProvisionedThroughputExceeded"];
+        let refused = ["None", "ConditionalCheckFailed", "TransactionConflict"];
         let cause = format!("transaction cancelled: {}", codes.join(", "));
-        if codes.iter().all(|code| passing.contains(code)) {
-            Failure::Refused(cause.into())
-        } else {
+        if codes.iter().any(|code| !throttled.contains(code) && !refused.contains(code)) {
             Failure::Final(Error::internal(cause))
+        } else if codes.iter().any(|code| throttled.contains(code)) {
+            Failure::Throttled(cause.into())
+        } else {
+            Failure::Refused(cause.into())
         }
     }
 }
@@ -257,12 +275,10 @@ where
         SdkError::ServiceError(answer) if answer.raw().status().is_server_error() => Failure::Unclear(error.into()),
         SdkError::ServiceError(answer) => match answer.err().code() {
             Some("TransactionInProgressException") => Failure::Unclear(error.into()),
-            Some(
-                "TransactionConflictException"
-                | "ProvisionedThroughputExceededException"
-                | "ThrottlingException"
-                | "RequestLimitExceeded",
-            ) => Failure::Refused(error.into()),
+            Some("TransactionConflictException") => Failure::Refused(error.into()),
+            Some("ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded") => {
+                Failure::Throttled(error.into())
+            }
             Some("ValidationException" | "IdempotentParameterMismatchException" | "SerializationException") => {
                 Failure::Final(Error::internal(error))
             }

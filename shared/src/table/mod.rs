@@ -26,7 +26,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity};
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use tokio::time::Instant;
 
-pub use attempts::{Backoff, SHORTEST_ATTEMPT, backoff};
+pub use attempts::{Backoff, SHORTEST_ATTEMPT, Setback, backoff};
 pub use idempotency::{Created, Idempotency};
 pub use messages::Cursor;
 
