@@ -26,7 +26,7 @@ pub(crate) fn draw(curves: &[(usize, &Outcome)]) -> String {
             2.0,
             &[("p50", BLUE, |outcome| outcome.quantile(0.5)), ("p99", ORANGE, |outcome| outcome.quantile(0.99))],
         ),
-        ("attempts per post", 160.0, 40.0, &[("", BLUE, Outcome::attempts)]),
+        ("attempts per post", 20.0, 5.0, &[("", BLUE, Outcome::attempts)]),
     ];
     let (width, height) = (3.0 * WIDTH + 3.0 * GAP, TOP + HEIGHT + 50.0);
     let mut svg = format!(
