@@ -32,9 +32,10 @@ fn either(setback: Setback, collided: Duration, throttled: Duration) -> Option<D
     full(setback, if setback.throttled { throttled } else { collided })
 }
 
-/// Drawn evenly from nothing to the bound.
+/// Drawn evenly from nothing to the bound, or to what leaves time for another attempt.
 fn full(setback: Setback, bound: Duration) -> Option<Duration> {
-    (setback.left >= SHORTEST_ATTEMPT).then(|| bound.mul_f64(fastrand::f64()))
+    let spare = setback.left.checked_sub(SHORTEST_ATTEMPT)?;
+    Some(bound.min(spare).mul_f64(fastrand::f64()))
 }
 
 /// So many milliseconds, doubled with every attempt up to a share of the time left.

@@ -40,12 +40,14 @@ pub type Backoff = fn(Setback) -> Option<Duration>;
 /// others. What other numbers would do is measured in `tests/contention`.
 #[must_use]
 pub fn backoff(Setback { made, left, throttled }: Setback) -> Option<Duration> {
+    // So that the next attempt, after the longest pause, still has its time.
+    let spare = left.checked_sub(SHORTEST_ATTEMPT)?;
     let bound = if throttled {
         left / 3
     } else {
         Duration::from_millis(40).saturating_mul(2_u32.saturating_pow(made.saturating_sub(1))).min(left / 24)
     };
-    (left >= SHORTEST_ATTEMPT).then(|| bound.mul_f64(fastrand::f64()))
+    Some(bound.min(spare).mul_f64(fastrand::f64()))
 }
 
 /// What a request does when it is carried out, and so what it means that nobody knows whether it was.
