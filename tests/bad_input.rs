@@ -134,6 +134,8 @@ impl Service {
         ];
         let value = prop_oneof![
             3 => marked,
+            // What may be a host, or none.
+            1 => "(xn--)?[a-z0-9]{0,3}(\\.(xn--)?[0-9a-fx]{0,3}){0,4}\\.?(:[0-9]{0,5})?",
             1 => collection::vec(odd(), 2..4).prop_map(|values| values.join(",")),
             1 => (1..9_000_usize).prop_map(|length| "a".repeat(length)),
         ];

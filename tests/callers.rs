@@ -91,10 +91,8 @@ pub(crate) fn callers() -> Vec<(&'static str, Standing, Option<String>)> {
     };
     let good = token(&owner);
     let (body, signature) = good.rsplit_once('.').expect("a signature");
-    let unsigned = |header: Value| {
-        let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-        format!("{}.{}", part(&header), part(&complete(&owner)))
-    };
+    let (header, _) = body.split_once('.').expect("claims");
+    let part = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
     let of_another_key = Authorizer::generate().expect("a key").sign(&complete(&owner)).expect("a token");
     let mac = jsonwebtoken::encode(
         &jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256),
@@ -120,8 +118,11 @@ pub(crate) fn callers() -> Vec<(&'static str, Standing, Option<String>)> {
         ("a token without a signature", format!("{body}.")),
         ("a token cut short", good[..good.len() - 20].to_owned()),
         ("a token of another key", of_another_key),
-        ("an unsigned token", format!("{}.", unsigned(json!({ "alg": "none", "typ": "JWT" })))),
-        ("an old signature on other claims", format!("{}.{signature}", unsigned(json!({ "alg": "RS256", "typ": "JWT" })))),
+        ("an unsigned token", format!("{}.{}.", part(json!({ "alg": "none", "typ": "JWT" })), part(complete(&owner)))),
+        (
+            "an old signature on other claims",
+            format!("{header}.{}.{signature}", part(complete(&json!({ "sub": "other", "scope": BOTH })))),
+        ),
         ("a token with a MAC", mac.expect("a token")),
     ] {
         callers.push((name, Standing::Nobody, Some(authorization)));

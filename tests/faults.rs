@@ -1,18 +1,19 @@
 //! What is answered when the table does not answer, or not in time.
 
 use std::future::ready;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use local::engine;
 use local::template::{TEMPLATE, Template};
 use shared::table::Setback;
-use shared::{Caller, Error, NewProfile, Table};
+use shared::{Caller, Error, NewConversation, NewMessage, NewProfile, Table};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 use crate::support::{Answer, Api, Fault, Recorder, Value, embedded_engine, json};
 
@@ -147,6 +148,11 @@ async fn one_attempt_is_one_request() {
     assert_eq!(attempts.load(Ordering::Relaxed), 1);
 }
 
+fn ada() -> NewProfile {
+    let (first_name, last_name) = ("Ada".to_owned().try_into().expect("a name"), String::new().try_into().expect("a name"));
+    NewProfile { first_name, last_name, job_title: Default::default() }
+}
+
 #[tokio::test]
 async fn who_is_throttled_is_told_apart_from_who_only_collides() {
     for (error, reasons, attempts) in [
@@ -164,10 +170,73 @@ async fn who_is_throttled_is_told_apart_from_who_only_collides() {
             Setback { throttled: false, made: ..3, .. } => Some(Duration::ZERO),
             _ => None,
         });
-        let (first_name, last_name) = ("Ada".to_owned().try_into().expect("a name"), String::new().try_into().expect("a name"));
-        let ada = NewProfile { first_name, last_name, job_title: Default::default() };
-        let refused = table.create_profile(&Caller::Anyone, Ok(ada), None).await;
+        let refused = table.create_profile(&Caller::Anyone, Ok(ada()), None).await;
         assert!(matches!(refused, Err(Error::Unavailable(_))), "{error} {reasons:?}: {refused:?}");
         assert_eq!(table.usage().requests, attempts, "{error} {reasons:?}");
+        if reasons.is_empty() {
+            let table = table.until(Instant::now() + Duration::from_secs(8));
+            table
+                .delete_profile(&Caller::Anyone, Uuid::now_v7().to_string().parse().expect("an id"))
+                .await
+                .expect_err("a write by itself is throttled too");
+            assert_eq!(table.usage().requests, 3, "{error}, of what is no transaction");
+        }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_is_not_sent_when_reading_took_its_time() {
+    let database = engine::open(None).expect("a database");
+    let table = Table::on(engine::client(database.clone()), "chat");
+    table.create(&Template::parse(TEMPLATE).expect("the template").table).await.expect("a table");
+    let author = table.create_profile(&Caller::Anyone, Ok(ada()), None).await.expect("a profile").resource.id;
+    let opening = NewConversation { subject: "s".to_owned().try_into().expect("a subject"), author_id: author };
+    let id = table.create_conversation(&Caller::Anyone, Ok(opening), None).await.expect("a conversation").resource.id;
+    let client = engine::answered_by(move |target, body| {
+        let database = database.clone();
+        async move {
+            assert!(!target.ends_with("TransactWriteItems"), "it might be carried out, and nobody would know");
+            sleep(Duration::from_millis(1700)).await;
+            Some(engine::answer(&database, &target, &body))
+        }
+    });
+    let table = Table::on(client, "chat").until(Instant::now() + Duration::from_secs(2));
+    let input = NewMessage { author_id: author, text: "x".to_owned().try_into().expect("a text"), metadata: Default::default() };
+    let refused = table.create_message(&Caller::Anyone, id, Ok(input), None).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+}
+
+/// The first attempt at a creation is lost, and its repeat collides. It arrives when the third has been answered and the profile been
+/// deleted.
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_arrives_late_does_not_bring_back_what_was_deleted() {
+    let database = engine::open(None).expect("a database");
+    let late = Arc::new(Mutex::new(None));
+    let client = {
+        let (database, late, transactions) = (database.clone(), late.clone(), AtomicU32::new(0));
+        engine::answered_by(move |target, body| {
+            let collision = json!({
+                "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+                "CancellationReasons": [{ "Code": "TransactionConflict" }],
+            });
+            if target.ends_with("TransactWriteItems") {
+                match transactions.fetch_add(1, Ordering::Relaxed) {
+                    0 => {
+                        *late.lock().expect("no panic") = Some((target, body));
+                        return ready(None);
+                    }
+                    1 => return ready(Some((400, collision.to_string()))),
+                    _ => {}
+                }
+            }
+            ready(Some(engine::answer(&database, &target, &body)))
+        })
+    };
+    let table = Table::on(client, "chat");
+    table.create(&Template::parse(TEMPLATE).expect("the template").table).await.expect("a table");
+    let id = table.create_profile(&Caller::Anyone, Ok(ada()), None).await.expect("by the third attempt").resource.id;
+    table.delete_profile(&Caller::Anyone, id).await.expect("deleted");
+    let (target, body) = late.lock().expect("no panic").take().expect("the first attempt");
+    assert_eq!(engine::answer(&database, &target, &body).0, 200, "DynamoDB answers for both attempts");
+    assert!(matches!(table.get_profile(id).await, Err(Error::NotFound(_))));
 }

@@ -4,6 +4,7 @@
 //! that does not make a URL. Such a request is no error of the service; no handler looks at those parts. They are put in order here.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use lambda_http::http::HeaderName;
 use lambda_http::request::LambdaRequest;
@@ -48,7 +49,16 @@ fn is_in_order(event: &str) -> bool {
         domain_name: String,
     }
     let Ok(seen) = serde_json::from_str::<Seen>(event) else { return false };
-    let is_name = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+    // A last label that begins with a digit makes a name an address, and "xn--" is Punycode: both may be none.
+    let is_label = |label: &str| {
+        label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && !label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--"))
+    };
+    let is_name = |text: &str| {
+        let last = text.rsplit('.').next().unwrap_or_default();
+        text.parse::<Ipv4Addr>().is_ok() || last.starts_with(|c: char| c.is_ascii_alphabetic()) && text.split('.').all(is_label)
+    };
     let is_host = |text: &str| match text.split_once(':') {
         Some((name, port)) => is_name(name) && port.parse::<u16>().is_ok(),
         None => is_name(text),

@@ -132,8 +132,8 @@ impl Invocation {
         for (name, value) in parameters.iter() {
             if !allowed.contains(&name) {
                 return Err(Error::Malformed(match allowed {
-                    [] => format!("{name}: this operation takes no query parameters"),
-                    _ => format!("{name}: the query parameters are {}", allowed.join(", ")),
+                    [] => format!("{name:?}: this operation takes no query parameters"),
+                    _ => format!("{name:?}: the query parameters are {}", allowed.join(", ")),
                 }));
             }
             if query.text(name).is_some() {

@@ -1,6 +1,6 @@
 //! The log: lines of JSON on standard output, which is what CloudWatch Logs is given.
 
-use std::env;
+use std::{env, panic};
 
 use tracing::level_filters::LevelFilter;
 
@@ -10,4 +10,6 @@ use tracing::level_filters::LevelFilter;
 pub fn init() {
     let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
     tracing_subscriber::fmt().json().with_target(false).without_time().with_max_level(level).init();
+    // A line like the others, and without what the panic says, which may quote what a client sent.
+    panic::set_hook(Box::new(|panic| tracing::error!(location = panic.location().map(ToString::to_string), "panic")));
 }

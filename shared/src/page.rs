@@ -46,7 +46,7 @@ impl FromStr for Limit {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.parse() {
-            Ok(number @ 1..=100) if text.bytes().all(|b| b.is_ascii_digit()) => Ok(Self(number)),
+            Ok(number @ 1..=100) if text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0') => Ok(Self(number)),
             _ => Err("must be a whole number from 1 to 100"),
         }
     }
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn a_limit_is_a_whole_number_from_1_to_100() {
         assert_eq!("100".parse(), Ok(Limit(100)));
-        for text in ["0", "101", "-1", "+1", "", "ten", "256", "1.5"] {
+        for text in ["0", "01", "101", "-1", "+1", "", "ten", "256", "1.5"] {
             assert!(text.parse::<Limit>().is_err(), "{text}");
         }
     }

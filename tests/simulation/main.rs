@@ -29,9 +29,6 @@ use tokio::time::sleep;
 use clients::World;
 use network::{Counts, Network};
 
-/// Seeds that once broke the promise: played each time.
-const ONCE_BROKEN: [u64; 1] = [605];
-
 /// What became of a seed.
 struct Run {
     broken: Vec<String>,
@@ -161,9 +158,6 @@ fn the_promise_holds_whatever_goes_wrong() {
         println!("{}\n{} posts, {:?}", run.trace.join("\n"), run.posts, run.counts);
         assert!(run.broken.is_empty(), "seed {seed}\n  {}", run.broken.join("\n  "));
         return;
-    }
-    for seed in ONCE_BROKEN {
-        play_all(seed, 1, None, false);
     }
     let until = number("MINUTES").map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let count = number("SEEDS").unwrap_or(if until.is_some() { u64::MAX } else { 60 });

@@ -41,8 +41,8 @@ struct State {
     /// When nothing gets through at all.
     outage: Option<(Instant, Instant)>,
     started: Instant,
-    /// What transactions put lately: its sort key, and when.
-    fresh: Vec<(String, Instant)>,
+    /// What transactions put lately: its keys, and when.
+    fresh: Vec<([Value; 2], Instant)>,
     /// Partition keys in the order in which they came, for what is drawn must not depend on ids, which are new in every run.
     known: HashMap<String, usize>,
     trace: Vec<String>,
@@ -274,9 +274,7 @@ impl Network {
             let mut state = self.state();
             if status == 200 {
                 for item in request["TransactItems"].as_array().into_iter().flatten() {
-                    if let Some(sk) = item["Put"]["Item"]["sk"]["S"].as_str() {
-                        state.fresh.push((sk.to_owned(), Instant::now()));
-                    }
+                    state.fresh.push((keys(&item["Put"]["Item"]), Instant::now()));
                 }
             } else if state.trouble > 0 {
                 // Beside a condition that failed, or instead of it, another transaction may be in the way.
@@ -312,7 +310,7 @@ impl Network {
         state.fresh.retain(|(_, put)| put.elapsed() < HIDDEN);
         let Some(items) = answer["Items"].as_array_mut() else { return };
         let fresh: Vec<usize> =
-            (0..items.len()).filter(|&index| state.fresh.iter().any(|(sk, _)| items[index]["sk"]["S"] == **sk)).collect();
+            (0..items.len()).filter(|&index| state.fresh.iter().any(|(put, _)| *put == keys(&items[index]))).collect();
         if let Some(&index) = state.rng.choice(&fresh) {
             items.remove(index);
             answer["Count"] = json!(answer["Items"].as_array().map_or(0, Vec::len));
@@ -373,6 +371,10 @@ impl Network {
         }
         Some((200, json!({ "Responses": { name: items }, "UnprocessedKeys": {} }).to_string()))
     }
+}
+
+fn keys(item: &Value) -> [Value; 2] {
+    ["pk", "sk"].map(|name| item[name].clone())
 }
 
 /// Where an entry of a batch stands among the others, by what is the same in each run.

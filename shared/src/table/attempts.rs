@@ -27,7 +27,7 @@ pub struct Setback {
     pub made: u32,
     /// How much time is left.
     pub left: Duration,
-    /// Whether DynamoDB said that too much is asked of it.
+    /// Whether it was a transaction, and DynamoDB said that too much is asked of it.
     pub throttled: bool,
 }
 
@@ -36,8 +36,8 @@ pub type Backoff = fn(Setback) -> Option<Duration>;
 
 /// The pause before the next attempt, drawn evenly from nothing to its bound ("full jitter"), so that those who collided do not
 /// meet again. The bound is a share of the time left: those who have waited long pause shorter, and so go first. After a collision
-/// it starts at 40 ms and doubles up to there. Who is throttled leaves more room, since failed attempts cost a partition as much as
-/// others. What other numbers would do is measured in `tests/contention`.
+/// it starts at 40 ms and doubles up to there. A transaction that is throttled leaves more room, since failed attempts cost a
+/// partition as much as others. What other numbers would do is measured in `tests/contention`.
 #[must_use]
 pub fn backoff(Setback { made, left, throttled }: Setback) -> Option<Duration> {
     // So that the next attempt, after the longest pause, still has its time.
@@ -117,6 +117,7 @@ impl Table {
     {
         let mut attempts = self.attempts(Effect::Write);
         loop {
+            attempts.check_time()?;
             match attempts.run(send()).await {
                 Ok(output) => return Ok(Ok(output)),
                 Err(error) => match error.as_service_error().and_then(&refused) {
@@ -145,6 +146,11 @@ impl Attempts<'_> {
         }
     }
 
+    /// Fails when there is too little time for a write, because a read before it took so long: it might be cut off unanswered.
+    fn check_time(&self) -> Result<()> {
+        if self.has_time() { Ok(()) } else { Err(self.judge(Error::Unavailable("too little time is left".into()))) }
+    }
+
     /// Whether there is time for another attempt.
     pub(super) fn has_time(&self) -> bool {
         self.left() >= SHORTEST_ATTEMPT
@@ -156,7 +162,7 @@ impl Attempts<'_> {
 
     /// Waits before the next attempt; or fails when there is none, with what is then known.
     pub(super) async fn after(&mut self, failure: Failure) -> Result<()> {
-        let throttled = matches!(failure, Failure::Throttled(_));
+        let throttled = self.effect == Effect::Transaction && matches!(failure, Failure::Throttled(_));
         let cause = match failure {
             // Whatever this one says, it does not tell what became of an earlier one.
             Failure::Final(Error::Unavailable(cause)) if self.unclear => return Err(Error::Unknown(cause)),
@@ -202,6 +208,7 @@ impl Attempts<'_> {
             .client_request_token(token.to_string())
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         loop {
+            self.check_time()?;
             let error = match self.run(request.clone().send()).await {
                 Ok(output) => {
                     table.count_written(TransactWriteItemsOutput::consumed_capacity(&output));
@@ -302,4 +309,21 @@ fn never_connected(error: Option<&(impl std::error::Error + 'static)>) -> bool {
         source = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_longest_pause_there_is_time_for_an_attempt() {
+        for (left, throttled) in (0..=8000).step_by(10).flat_map(|left| [(left, false), (left, true)]) {
+            for made in 1..40 {
+                let left = Duration::from_millis(left);
+                let pause = backoff(Setback { made, left, throttled });
+                assert_eq!(pause.is_some(), left >= SHORTEST_ATTEMPT);
+                assert!(pause.is_none_or(|pause| pause + SHORTEST_ATTEMPT <= left), "{pause:?} of {left:?}");
+            }
+        }
+    }
 }
