@@ -4,6 +4,7 @@
 mod support;
 
 use std::io::{Result, Write};
+use std::panic;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -87,6 +88,13 @@ async fn a_request_is_one_line_that_says_what_it_did_and_never_what_was_said() {
     for token in [expired.as_str(), "canary-token", &token[..token.len() - 1]] {
         api.send("GET", "/profiles", &[("authorization", token)], "").await.with_status(401);
     }
+
+    let hook = panic::take_hook();
+    functions::log::log_panics();
+    panic::catch_unwind(|| panic!("canary-panic")).expect_err("a panic");
+    panic::set_hook(hook);
+    let panics = log.lines().into_iter().filter(|line| line["level"] == "ERROR").map(|line| line["fields"]["location"].to_string());
+    assert!(panics.collect::<String>().contains(file!()), "a panic is a line that says where");
 
     let requests = log.requests();
     assert_eq!(requests.len(), 12);

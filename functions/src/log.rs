@@ -10,6 +10,10 @@ use tracing::level_filters::LevelFilter;
 pub fn init() {
     let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
     tracing_subscriber::fmt().json().with_target(false).without_time().with_max_level(level).init();
-    // A line like the others, and without what the panic says, which may quote what a client sent.
+    log_panics();
+}
+
+/// From now on a panic is a line like the others: with its place, and without what it says, which may quote what a client sent.
+pub fn log_panics() {
     panic::set_hook(Box::new(|panic| tracing::error!(location = panic.location().map(ToString::to_string), "panic")));
 }

@@ -131,7 +131,7 @@ impl Gateway {
         context.request_id = request_id;
         context.env_config = Arc::new(Config { function_name: route.function.clone(), ..Config::default() });
         let (table, auth) = (self.table.clone(), self.auth);
-        // In a task of its own, so that a panic ends one invocation and not the server, as it does on Lambda (in a build that unwinds).
+        // In a task of its own, so that a panic ends one invocation and not the server, unless this is a release build, which aborts.
         let invocation = tokio::spawn(async move {
             let handler = functions::handler(&route.function)?;
             let request = functions::event::request(&event).ok()?.with_lambda_context(context);

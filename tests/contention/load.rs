@@ -162,7 +162,7 @@ impl Poster {
         let answer = table.create_message(&Caller::Anyone, conversation_id, Ok(input), None).await;
         let stored = match answer {
             Ok(_) => true,
-            // The second only where a pause outlasts the deadline, which the service's own never does.
+            // The second hardly ever: only when an attempt takes longer than the shortest time that it is left.
             Err(Error::Unavailable(_) | Error::Unknown(_)) => false,
             Err(error) => panic!("{error}"),
         };

@@ -10,6 +10,7 @@
 mod clients;
 mod network;
 mod promise;
+mod sockets;
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -5,22 +5,14 @@
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html>
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use axum::Router;
-use axum::body::{Body, Bytes, HttpBody, to_bytes};
-use axum::extract::Request;
-use axum::http::Response;
 use dynoxide::Database;
 use fastrand::Rng;
-use http_body::Frame;
 use local::engine;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 /// How long what a transaction wrote may stay hidden from a Query.
@@ -81,7 +73,7 @@ enum Fate {
 }
 
 /// What the service receives: a status and a body, unless they are lost.
-type Outcome = Option<(u16, String)>;
+pub(crate) type Outcome = Option<(u16, String)>;
 
 impl Network {
     pub(crate) fn new(database: Database, seed: u64, haste: u32) -> Arc<Self> {
@@ -151,28 +143,8 @@ impl Network {
         })
     }
 
-    /// Listens on a port, and answers where.
-    pub(crate) async fn listen(self: &Arc<Self>) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-        let network = self.clone();
-        let app = Router::new().fallback(move |request: Request| async move {
-            let target = request.headers()["x-amz-target"].to_str().expect("a target").to_owned();
-            let body = to_bytes(request.into_body(), usize::MAX).await.expect("a body");
-            let answer = Response::builder().header("content-type", "application/x-amz-json-1.0");
-            let answer = match network.pass(target, body.to_vec()).await {
-                Some((status, json)) => answer.status(status).body(Body::from(json)),
-                // A body that fails ends the connection.
-                None => answer.body(Body::new(Broken)),
-            };
-            answer.expect("an answer")
-        });
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        endpoint
-    }
-
     /// Draws what happens to a request, and lets it happen.
-    async fn pass(self: Arc<Self>, target: String, body: Vec<u8>) -> Outcome {
+    pub(crate) async fn pass(self: Arc<Self>, target: String, body: Vec<u8>) -> Outcome {
         let request: Value = serde_json::from_slice(&body).expect("JSON");
         let operation = target.rsplit('.').next().expect("an operation").to_owned();
         let (fate, before, after) = self.draw(&operation, &request);
@@ -388,15 +360,4 @@ fn failure(error: &str, mut body: Value) -> String {
     body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{error}"));
     body["message"] = json!("A fault that was drawn");
     body.to_string()
-}
-
-struct Broken;
-
-impl HttpBody for Broken {
-    type Data = Bytes;
-    type Error = &'static str;
-
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Poll::Ready(Some(Err("the connection ends")))
-    }
 }

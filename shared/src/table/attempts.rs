@@ -148,12 +148,10 @@ impl Attempts<'_> {
 
     /// Fails when there is too little time for a write, because a read before it took so long: it might be cut off unanswered.
     fn check_time(&self) -> Result<()> {
-        if self.has_time() { Ok(()) } else { Err(self.judge(Error::Unavailable("too little time is left".into()))) }
-    }
-
-    /// Whether there is time for another attempt.
-    pub(super) fn has_time(&self) -> bool {
-        self.left() >= SHORTEST_ATTEMPT
+        if self.left() < SHORTEST_ATTEMPT {
+            return Err(self.judge(Error::Unavailable("too little time is left".into())));
+        }
+        Ok(())
     }
 
     fn left(&self) -> Duration {

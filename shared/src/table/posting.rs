@@ -126,7 +126,7 @@ impl Table {
                 return self.replay_message(conversation_id, seq).await.map_err(|error| attempts.judge(error));
             }
             // A lost race is run again at once, for what came back is fresh; a second one in a row after a pause, from a new read.
-            known = if raced || !attempts.has_time() { None } else { lost_race(standing, &reasons, caller) };
+            known = if raced { None } else { lost_race(standing, &reasons, caller) };
             raced = known.is_some();
             if !raced {
                 attempts.after(reasons.into_failure()).await?;
