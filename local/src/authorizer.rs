@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use functions::http::listed;
+use functions::http::auth::claim_values;
 use jsonwebtoken::errors::Error;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use rsa::RsaPrivateKey;
@@ -42,9 +42,11 @@ impl Authorizer {
     /// # Errors
     /// When no key can be made, in one line.
     pub fn generate() -> Result<Self, String> {
-        let key = RsaPrivateKey::new(&mut OsRng, 2048).map_err(|error| format!("a key: {error}"))?;
+        let key =
+            RsaPrivateKey::new(&mut OsRng, 2048).map_err(|error| format!("a key: {error}"))?;
         let private = key.to_pkcs1_der().map_err(|error| format!("a key: {error}"))?;
-        let public = key.to_public_key().to_pkcs1_der().map_err(|error| format!("a key: {error}"))?;
+        let public =
+            key.to_public_key().to_pkcs1_der().map_err(|error| format!("a key: {error}"))?;
         let mut validation = Validation::new(Algorithm::RS256);
         validation.set_issuer(&[ISSUER]);
         validation.set_required_spec_claims(&["exp", "iss"]);
@@ -92,18 +94,27 @@ impl Authorizer {
     ///
     /// # Errors
     /// Why it is not let through.
-    pub fn authorize(&self, authorization: Option<&str>, scopes: &[String]) -> Result<Value, Refusal> {
+    pub fn authorize(
+        &self,
+        authorization: Option<&str>,
+        scopes: &[String],
+    ) -> Result<Value, Refusal> {
         let authorization = authorization.unwrap_or_default();
         let token = authorization.strip_prefix("Bearer ").unwrap_or(authorization);
-        let claims = decode::<Map<String, Value>>(token, &self.verifies, &self.validation).map_err(|_| Refusal::Unauthorized)?;
+        let claims = decode::<Map<String, Value>>(token, &self.verifies, &self.validation)
+            .map_err(|_| Refusal::Unauthorized)?;
         let claims = claims.claims;
         let issued = claims.get("iat").map_or(Some(0), Value::as_u64);
         if !is_for_us(&claims) || issued.is_none_or(|issued| issued > now().as_secs()) {
             return Err(Refusal::Unauthorized);
         }
-        let claims: BTreeMap<String, String> = claims.iter().map(|(name, value)| (name.clone(), as_text(value))).collect();
-        let claimed = claims.get("scope").or(claims.get("scp")).map(String::as_str).unwrap_or_default();
-        if !scopes.is_empty() && !listed(claimed).any(|claimed| scopes.iter().any(|scope| scope == claimed)) {
+        let claims: BTreeMap<String, String> =
+            claims.iter().map(|(name, value)| (name.clone(), as_text(value))).collect();
+        let claimed =
+            claims.get("scope").or(claims.get("scp")).map(String::as_str).unwrap_or_default();
+        if !scopes.is_empty()
+            && !claim_values(claimed).any(|claimed| scopes.iter().any(|scope| scope == claimed))
+        {
             return Err(Refusal::Forbidden);
         }
         Ok(json!({ "jwt": { "claims": claims, "scopes": scopes } }))
@@ -129,7 +140,9 @@ fn is_for_us(claims: &Map<String, Value>) -> bool {
 fn as_text(claim: &Value) -> String {
     match claim {
         Value::String(text) => text.clone(),
-        Value::Array(members) => format!("[{}]", members.iter().map(as_text).collect::<Vec<_>>().join(" ")),
+        Value::Array(members) => {
+            format!("[{}]", members.iter().map(as_text).collect::<Vec<_>>().join(" "))
+        }
         other => other.to_string(),
     }
 }

@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -26,7 +27,8 @@ pub fn open(file: Option<&Path>) -> Result<Database, String> {
     match file {
         None => Database::memory().map_err(|error| error.to_string()),
         Some(file) => {
-            let path = file.to_str().ok_or_else(|| format!("{}: not a UTF-8 path", file.display()))?;
+            let path =
+                file.to_str().ok_or_else(|| format!("{}: not a UTF-8 path", file.display()))?;
             Database::new(path).map_err(|error| format!("{path}: {error}"))
         }
     }
@@ -77,7 +79,11 @@ impl fmt::Debug for InProcess {
 }
 
 impl HttpClient for InProcess {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -87,8 +93,10 @@ impl HttpConnector for InProcess {
         let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
         let answering = (self.0)(target, request.body().bytes().unwrap_or_default().to_vec());
         HttpConnectorFuture::new(async move {
-            let (status, json) = answering.await.ok_or_else(|| ConnectorError::io("the connection ended".into()))?;
-            let status = StatusCode::try_from(status).map_err(|error| ConnectorError::other(error.into(), None))?;
+            let (status, json) =
+                answering.await.ok_or_else(|| ConnectorError::io("the connection ended".into()))?;
+            let status = StatusCode::try_from(status)
+                .map_err(|error| ConnectorError::other(error.into(), None))?;
             Ok(HttpResponse::new(status, json.into()))
         })
     }
@@ -98,7 +106,8 @@ impl HttpConnector for InProcess {
 /// `DynamoDB_20120810.Query`, and its body. Answers the status and the body.
 #[must_use]
 pub fn answer(database: &Database, target: &str, body: &[u8]) -> (u16, String) {
-    carry_out(database, target, body).map_or_else(|error| (error.status_code(), error.to_json()), |json| (200, json))
+    carry_out(database, target, body)
+        .map_or_else(|error| (error.status_code(), error.to_json()), |json| (200, json))
 }
 
 fn carry_out(database: &Database, target: &str, body: &[u8]) -> dynoxide::Result<String> {
@@ -111,7 +120,9 @@ fn carry_out(database: &Database, target: &str, body: &[u8]) -> dynoxide::Result
         "TransactWriteItems" => run(body, |request| database.transact_write_items(request)),
         "UpdateItem" => run(body, |request| database.update_item(request)),
         "UpdateTimeToLive" => run(body, |request| database.update_time_to_live(request)),
-        _ => Err(DynoxideError::ValidationException(format!("{target}: not known here; the engine's port knows all operations"))),
+        _ => Err(DynoxideError::ValidationException(format!(
+            "{target}: not known here; the engine's port knows all operations"
+        ))),
     }
 }
 
@@ -119,8 +130,10 @@ fn run<Request: DeserializeOwned, Answer: Serialize>(
     body: &[u8],
     operation: impl FnOnce(Request) -> dynoxide::Result<Answer>,
 ) -> dynoxide::Result<String> {
-    let request = serde_json::from_slice(body).map_err(|error| DynoxideError::SerializationException(error.to_string()))?;
-    serde_json::to_string(&operation(request)?).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
+    let request = serde_json::from_slice(body)
+        .map_err(|error| DynoxideError::SerializationException(error.to_string()))?;
+    serde_json::to_string(&operation(request)?)
+        .map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }
 
 #[cfg(test)]
@@ -132,29 +145,41 @@ mod tests {
 
     fn ada() -> NewProfile {
         let text = |text: &str| text.to_owned().try_into().expect("a name");
-        NewProfile { first_name: text("Ada"), last_name: String::new().try_into().expect("a name"), job_title: Default::default() }
+        NewProfile {
+            first_name: text("Ada"),
+            last_name: String::new().try_into().expect("a name"),
+            job_title: Default::default(),
+        }
     }
 
     #[tokio::test]
     async fn a_request_is_answered_in_this_process_as_it_is_on_the_port() {
         let database = open(None).expect("a database");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let far = Table::at(&serve(listener, database.clone()).expect("an address"), "chat");
-        let near = Table::on(client(database), "chat");
+        let far = Table::connect(&serve(listener, database.clone()).expect("an address"), "chat");
+        let near = Table::with_http_client(client(database), "chat");
         let declaration = Template::parse(TEMPLATE).expect("the template").table;
         near.create(&declaration).await.expect("a table");
         far.create(&declaration).await.expect("the same one, which is there");
 
         let (ada_herself, somebody) = (Caller::User("ada".into()), Caller::User("somebody".into()));
-        let profile = near.create_profile(&ada_herself, Ok(ada()), None).await.expect("a profile").resource;
+        let profile =
+            near.create_profile(&ada_herself, ada(), None).await.expect("a profile").resource;
         for table in [&near, &far] {
-            let table = table.until(tokio::time::Instant::now() + std::time::Duration::from_secs(5));
-            assert_eq!(table.get_profile(profile.id).await.expect("a profile").first_name, "Ada");
+            let table =
+                table.for_request(tokio::time::Instant::now() + std::time::Duration::from_secs(5));
+            assert_eq!(
+                table.get_profile(&somebody, profile.id).await.expect("a profile").first_name,
+                "Ada"
+            );
             let refused = table.delete_profile(&somebody, profile.id).await;
-            assert!(matches!(refused, Err(Error::Forbidden)), "a failed condition brings the item along: {refused:?}");
+            assert!(
+                matches!(refused, Err(Error::Forbidden)),
+                "a failed condition brings the item along: {refused:?}"
+            );
             assert_eq!((table.usage().requests, table.usage().read_units), (2, 1.0));
         }
         far.delete_profile(&ada_herself, profile.id).await.expect("deleted");
-        assert!(matches!(near.get_profile(profile.id).await, Err(Error::NotFound(_))));
+        assert!(matches!(near.get_profile(&somebody, profile.id).await, Err(Error::NotFound(_))));
     }
 }

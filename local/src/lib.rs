@@ -16,7 +16,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderValue, USER_AGENT, WWW_AUTHENTICATE};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderValue, USER_AGENT, WWW_AUTHENTICATE,
+};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use base64::Engine;
@@ -60,12 +62,15 @@ impl Gateway {
     pub fn new(template: &Template, table: Table, auth: Auth) -> Result<Self, String> {
         let mut routes: HashMap<Method, matchit::Router<Route>> = HashMap::new();
         for route in &template.routes {
-            if functions::handler(&route.function).is_none() {
+            if !is_function(&route.function) {
                 return Err(format!("template.yaml: there is no function {}", route.function));
             }
-            let method = Method::from_bytes(route.method.as_bytes()).map_err(|error| format!("{}: {error}", route.path))?;
+            let method = Method::from_bytes(route.method.as_bytes())
+                .map_err(|error| format!("{}: {error}", route.path))?;
             let router = routes.entry(method).or_default();
-            router.insert(&route.path, route.clone()).map_err(|error| format!("{}: {error}", route.path))?;
+            router
+                .insert(&route.path, route.clone())
+                .map_err(|error| format!("{}: {error}", route.path))?;
         }
         Ok(Self { routes, table, auth, authorizer: None, cors: None })
     }
@@ -89,10 +94,15 @@ impl Gateway {
     ///
     /// # Errors
     /// When the listener fails.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
         let cors = self.cors.clone();
         let gateway = Arc::new(self);
-        let mut app = Router::new().fallback(move |request| async move { gateway.answer(request).await });
+        let mut app =
+            Router::new().fallback(move |request| async move { gateway.answer(request).await });
         if let Some(cors) = cors {
             app = app.layer(cors);
         }
@@ -103,16 +113,23 @@ impl Gateway {
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         if head_size(&parts) > MAX_HEAD {
-            return gateway_error(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large");
+            return gateway_error(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Request Header Fields Too Large",
+            );
         }
-        let Some(matched) = self.routes.get(&parts.method).and_then(|routes| routes.at(parts.uri.path()).ok()) else {
+        let Some(matched) =
+            self.routes.get(&parts.method).and_then(|routes| routes.at(parts.uri.path()).ok())
+        else {
             return gateway_error(StatusCode::NOT_FOUND, "Not Found");
         };
         let caller = match (&self.authorizer, &matched.value.scopes) {
-            (Some(authorizer), Some(scopes)) => match authorizer.authorize(bearer(&parts.headers), scopes) {
-                Ok(caller) => caller,
-                Err(refusal) => return refused(refusal),
-            },
+            (Some(authorizer), Some(scopes)) => {
+                match authorizer.authorize(bearer(&parts.headers), scopes) {
+                    Ok(caller) => caller,
+                    Err(refusal) => return refused(refusal),
+                }
+            }
             _ => Value::Null,
         };
         let Ok(body) = to_bytes(body, MAX_PAYLOAD).await else {
@@ -129,24 +146,50 @@ impl Gateway {
         let deadline = now() + route.timeout;
         context.deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         context.request_id = request_id;
-        context.env_config = Arc::new(Config { function_name: route.function.clone(), ..Config::default() });
+        context.env_config =
+            Arc::new(Config { function_name: route.function.clone(), ..Config::default() });
         let (table, auth) = (self.table.clone(), self.auth);
         // In a task of its own, so that a panic ends one invocation and not the server, unless this is a release build, which aborts.
         let invocation = tokio::spawn(async move {
-            let handler = functions::handler(&route.function)?;
-            let request = functions::event::request(&event).ok()?.with_lambda_context(context);
-            Some(timeout(route.timeout, handler.respond(&table, auth, request)).await)
+            let request = functions::http::event::parse(&event).ok()?.with_lambda_context(context);
+            let response = invoke(&route.function, &table, auth, request);
+            Some(timeout(route.timeout, response).await.ok()??)
         });
         match invocation.await {
-            Ok(Some(Ok(response))) => from_lambda(response),
+            Ok(Some(response)) => from_lambda(response),
             _ => gateway_error(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
         }
     }
 }
 
+/// Answers a request as the Lambda function with this name would; `None` if there is no such function.
+pub async fn invoke(
+    function: &str,
+    table: &Table,
+    auth: Auth,
+    request: lambda_http::Request,
+) -> Option<lambda_http::Response<lambda_http::Body>> {
+    if function == documentation::FUNCTION {
+        return Some(documentation::respond(&request));
+    }
+    let operation = functions::operations::find(function)?;
+    Some(operation.respond(table, auth, request).await)
+}
+
+/// Returns whether there is a function with this name.
+pub fn is_function(name: &str) -> bool {
+    name == documentation::FUNCTION || functions::operations::find(name).is_some()
+}
+
 /// The event of an HTTP API, payload format 2.0. Source:
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
-fn event<'p>(parts: &Parts, body: &[u8], route: &Route, path: impl Iterator<Item = (&'p str, &'p str)>, request_id: &str) -> Value {
+fn event<'p>(
+    parts: &Parts,
+    body: &[u8],
+    route: &Route,
+    path: impl Iterator<Item = (&'p str, &'p str)>,
+    request_id: &str,
+) -> Value {
     let raw_query = parts.uri.query().unwrap_or_default();
     let mut query: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in form_urlencoded::parse(raw_query.as_bytes()) {
@@ -166,7 +209,8 @@ fn event<'p>(parts: &Parts, body: &[u8], route: &Route, path: impl Iterator<Item
         .iter()
         .flat_map(|value| value.to_str().unwrap_or_default().split("; ").map(str::to_owned))
         .collect();
-    let path: BTreeMap<String, String> = path.map(|(name, value)| (name.to_owned(), decoded(value))).collect();
+    let path: BTreeMap<String, String> =
+        path.map(|(name, value)| (name.to_owned(), decoded(value))).collect();
     let raw_path = decoded(parts.uri.path());
     let route_key = format!("{} {}", route.method, route.path);
     let time = Timestamp::now();
@@ -221,11 +265,14 @@ fn event<'p>(parts: &Parts, body: &[u8], route: &Route, path: impl Iterator<Item
 fn arrives_as_text(headers: &HeaderMap) -> bool {
     let content_type = text(headers, CONTENT_TYPE.as_str()).to_ascii_lowercase();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    media_type.starts_with("text/") || ["application/json", "application/xml", "application/javascript"].contains(&media_type)
+    media_type.starts_with("text/")
+        || ["application/json", "application/xml", "application/javascript"].contains(&media_type)
 }
 
 fn join(map: &mut BTreeMap<String, String>, name: String, value: &str) {
-    map.entry(name).and_modify(|joined| *joined = format!("{joined},{value}")).or_insert_with(|| value.to_owned());
+    map.entry(name)
+        .and_modify(|joined| *joined = format!("{joined},{value}"))
+        .or_insert_with(|| value.to_owned());
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
@@ -250,7 +297,8 @@ fn from_lambda(response: lambda_http::Response<lambda_http::Body>) -> Response<B
 
 /// How large a request is before its body.
 fn head_size(parts: &Parts) -> usize {
-    let headers: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let headers: usize =
+        parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     headers + parts.uri.path_and_query().map_or(0, |path| path.as_str().len())
 }
 

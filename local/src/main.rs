@@ -11,8 +11,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 #[tokio::main]
 async fn main() -> ExitCode {
     // What goes wrong in a function; not what the engine says of conditions that fail, which is daily business.
-    let ours = Targets::new().with_targets([("functions", LevelFilter::WARN), ("shared", LevelFilter::WARN)]);
-    tracing_subscriber::registry().with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).with(ours).init();
+    let ours = Targets::new()
+        .with_targets([("functions", LevelFilter::WARN), ("shared", LevelFilter::WARN)]);
+    tracing_subscriber::registry()
+        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+        .with(ours)
+        .init();
     match run(&Options::parse(), stopped()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

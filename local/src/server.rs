@@ -49,29 +49,50 @@ pub struct Options {
 ///
 /// # Errors
 /// Why it cannot start, in one line.
-pub async fn run(options: &Options, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
+pub async fn run(
+    options: &Options,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), String> {
     let template = Template::parse(TEMPLATE)?;
     let listener = listen(options.port, "--port").await?;
     let name = env::var("TABLE_NAME").unwrap_or_else(|_| "chat".to_owned());
     let (table, endpoint, place) = match &options.dynamodb_endpoint {
-        Some(endpoint) if !endpoint.is_empty() => {
-            (Table::at(endpoint, &name), endpoint.clone(), "not started by this server".to_owned())
-        }
+        Some(endpoint) if !endpoint.is_empty() => (
+            Table::connect(endpoint, &name),
+            endpoint.clone(),
+            "not started by this server".to_owned(),
+        ),
         _ => {
             let file = (!options.in_memory).then_some(options.database.as_path());
-            let place = file.map_or("in memory".to_owned(), |file| format!("in {}", file.display()));
+            let place =
+                file.map_or("in memory".to_owned(), |file| format!("in {}", file.display()));
             let listener = listen(options.dynamodb_port, "--dynamodb-port").await?;
             let database = engine::open(file)?;
-            (Table::on(engine::client(database.clone()), &name), engine::serve(listener, database)?, place)
+            (
+                Table::with_http_client(engine::client(database.clone()), &name),
+                engine::serve(listener, database)?,
+                place,
+            )
         }
     };
-    table.create(&template.table).await.map_err(|error| format!("{endpoint}: {}", error.chain()))?;
-    let (auth, access) = if options.auth { (Auth::Jwt, Some(Access::generate()?)) } else { (Auth::Open, None) };
-    let mut gateway = Gateway::new(&template, table, auth)?.open_to(&options.cors_origins, &template.cors)?;
-    let url = format!("http://127.0.0.1:{}", listener.local_addr().map_err(|error| error.to_string())?.port());
+    table
+        .create(&template.table)
+        .await
+        .map_err(|error| format!("{endpoint}: {}", error.chain()))?;
+    let (auth, access) =
+        if options.auth { (Auth::Jwt, Some(Access::generate()?)) } else { (Auth::Open, None) };
+    let mut gateway =
+        Gateway::new(&template, table, auth)?.open_to(&options.cors_origins, &template.cors)?;
+    let url = format!(
+        "http://127.0.0.1:{}",
+        listener.local_addr().map_err(|error| error.to_string())?.port()
+    );
     let token = if options.auth { "-H \"authorization: Bearer $TOKEN\" " } else { "" };
-    let door =
-        if options.auth { "closed to all without an access token" } else { "open: everyone on this machine may act as anyone" };
+    let door = if options.auth {
+        "closed to all without an access token"
+    } else {
+        "open: everyone on this machine may act as anyone"
+    };
     println!("Chat API on {url}, {door}.\nTable {name} on {endpoint}, {place}.\n");
     if let Some(Access { authorizer, tokens }) = access {
         gateway = gateway.behind(Arc::new(authorizer));
@@ -96,7 +117,8 @@ struct Access {
 impl Access {
     fn generate() -> Result<Self, String> {
         let authorizer = Authorizer::generate()?;
-        let mut tokens = String::from("For the next twelve hours, and as long as this server runs,\n");
+        let mut tokens =
+            String::from("For the next twelve hours, and as long as this server runs,\n");
         for (subject, scopes, who) in [
             ("ada", "chat/read chat/write", "a first user"),
             ("grace", "chat/read chat/write", "another"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 use serde_json::Value;
-use shared::table::create::Declaration;
+use shared::table::schema::{IndexSchema, KeySchema, TableSchema};
 use tower_http::cors::CorsLayer;
 
 /// The template that this server was built with.
@@ -19,7 +19,7 @@ pub struct Template {
     /// Every route of the HTTP API.
     pub routes: Vec<Route>,
     /// How the table is declared.
-    pub table: Declaration,
+    pub table: TableSchema,
     /// What pages of other origins may do, where there are such origins.
     pub cors: Cors,
 }
@@ -40,9 +40,13 @@ impl Cors {
     /// # Errors
     /// What cannot be a header, in one line.
     pub fn layer(&self, origins: &[String]) -> Result<CorsLayer, String> {
-        let names = |names: &[String]| names.iter().map(|name| parsed(name)).collect::<Result<Vec<HeaderName>, _>>();
-        let origins: Vec<HeaderValue> = origins.iter().map(|origin| parsed(origin)).collect::<Result<_, _>>()?;
-        let methods: Vec<Method> = self.allow_methods.iter().map(|method| parsed(method)).collect::<Result<_, _>>()?;
+        let names = |names: &[String]| {
+            names.iter().map(|name| parsed(name)).collect::<Result<Vec<HeaderName>, _>>()
+        };
+        let origins: Vec<HeaderValue> =
+            origins.iter().map(|origin| parsed(origin)).collect::<Result<_, _>>()?;
+        let methods: Vec<Method> =
+            self.allow_methods.iter().map(|method| parsed(method)).collect::<Result<_, _>>()?;
         Ok(CorsLayer::new()
             .allow_origin(origins)
             .allow_methods(methods)
@@ -77,24 +81,33 @@ impl Template {
     /// # Errors
     /// What is missing or cannot be read, in one line.
     pub fn parse(yaml: &str) -> Result<Self, String> {
-        let template: Value = serde_saphyr::from_str(yaml).map_err(|error| format!("template.yaml: {error}"))?;
+        let template: Value =
+            serde_saphyr::from_str(yaml).map_err(|error| format!("template.yaml: {error}"))?;
         let resources = template["Resources"].as_object().ok_or("template.yaml: no Resources")?;
-        let api = resources.values().find(|resource| resource["Type"] == "AWS::Serverless::HttpApi");
+        let api =
+            resources.values().find(|resource| resource["Type"] == "AWS::Serverless::HttpApi");
         let api = &api.ok_or("template.yaml: no HTTP API")?["Properties"];
         let mut routes = Vec::new();
         for (name, resource) in resources {
             let Some(events) = resource["Properties"]["Events"].as_object() else { continue };
             let function = resource["Metadata"]["BuildProperties"]["Binary"].as_str();
-            let function = function.ok_or_else(|| format!("template.yaml: {name} names no binary"))?;
+            let function =
+                function.ok_or_else(|| format!("template.yaml: {name} names no binary"))?;
             let timeout = &resource["Properties"]["Timeout"];
-            let timeout = timeout.as_u64().or(template["Globals"]["Function"]["Timeout"].as_u64()).unwrap_or(3);
+            let timeout = timeout
+                .as_u64()
+                .or(template["Globals"]["Function"]["Timeout"].as_u64())
+                .unwrap_or(3);
             for event in events.values().filter(|event| event["Type"] == "HttpApi") {
                 let property = |property: &str| {
                     let value = event["Properties"][property].as_str().map(str::to_owned);
-                    value.ok_or_else(|| format!("template.yaml: a route of {name} has no {property}"))
+                    value.ok_or_else(|| {
+                        format!("template.yaml: a route of {name} has no {property}")
+                    })
                 };
                 let auth = &event["Properties"]["Auth"];
-                let authorizer = auth["Authorizer"].as_str().or(api["Auth"]["DefaultAuthorizer"].as_str());
+                let authorizer =
+                    auth["Authorizer"].as_str().or(api["Auth"]["DefaultAuthorizer"].as_str());
                 let scopes = auth["AuthorizationScopes"].as_array().into_iter().flatten();
                 let scopes = scopes.filter_map(|scope| scope.as_str().map(str::to_owned)).collect();
                 routes.push(Route {
@@ -102,16 +115,84 @@ impl Template {
                     path: property("Path")?,
                     function: function.to_owned(),
                     timeout: Duration::from_secs(timeout),
-                    scopes: authorizer.is_some_and(|authorizer| authorizer != "NONE").then_some(scopes),
+                    scopes: authorizer
+                        .is_some_and(|authorizer| authorizer != "NONE")
+                        .then_some(scopes),
                 });
             }
         }
         let table = resources.values().find(|resource| resource["Type"] == "AWS::DynamoDB::Table");
         let table = table.ok_or("template.yaml: no table")?["Properties"].clone();
-        let table = serde_json::from_value(table).map_err(|error| format!("template.yaml: the table: {error}"))?;
+        let table = serde_json::from_value::<TableProperties>(table);
+        let table = table.map_err(|error| format!("template.yaml: the table: {error}"))?.into();
         // The second branch of `!If`: the condition is whether there are origins.
         let cors = serde_json::from_value(api["CorsConfiguration"][1].clone());
         let cors = cors.map_err(|error| format!("template.yaml: CorsConfiguration: {error}"))?;
         Ok(Self { routes, table, cors })
     }
+}
+
+/// The `Properties` of an `AWS::DynamoDB::Table`, as far as a development engine supports them.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TableProperties {
+    attribute_definitions: Vec<Attribute>,
+    key_schema: Vec<KeyElement>,
+    global_secondary_indexes: Vec<Index>,
+    time_to_live_specification: TimeToLive,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Attribute {
+    attribute_name: String,
+    attribute_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct KeyElement {
+    attribute_name: String,
+    key_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Index {
+    index_name: String,
+    key_schema: Vec<KeyElement>,
+    projection: Projection,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Projection {
+    projection_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TimeToLive {
+    attribute_name: String,
+}
+
+impl From<TableProperties> for TableSchema {
+    fn from(table: TableProperties) -> Self {
+        let attributes = table.attribute_definitions.into_iter();
+        let indexes = table.global_secondary_indexes.into_iter().map(|index| IndexSchema {
+            name: index.index_name,
+            key: key_schema(index.key_schema),
+            projection: index.projection.projection_type,
+        });
+        Self {
+            attributes: attributes.map(|a| (a.attribute_name, a.attribute_type)).collect(),
+            key: key_schema(table.key_schema),
+            indexes: indexes.collect(),
+            time_to_live: table.time_to_live_specification.attribute_name,
+        }
+    }
+}
+
+fn key_schema(elements: Vec<KeyElement>) -> KeySchema {
+    elements.into_iter().map(|element| (element.attribute_name, element.key_type)).collect()
 }

@@ -1,52 +1,48 @@
-//! Conversations: where messages stand in one order.
+//! Conversations: numbered sequences of messages.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::text::{check_printable, text};
-use crate::{ConversationId, Message, Page, Profile, ProfileId, Seq, Time};
+use crate::{ConversationId, Profile, ProfileId, Seq, Time};
 
 /// A conversation as clients see it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Conversation {
-    /// Its id.
+    /// The id.
     pub id: ConversationId,
     /// 1–200 characters.
     #[schema(value_type = Subject)]
     pub subject: String,
-    /// Who opened it.
+    /// The profile that created it.
     pub author_id: ProfileId,
-    /// Who opened it, in full; `None` once that profile is deleted.
+    /// That profile; `None` once it is deleted.
     #[schema(required)]
     pub author: Option<Profile>,
-    /// The place of its newest message; 0 when it has none.
+    /// The `seq` of its newest message; 0 if it has none.
     pub last_seq: Seq,
-    /// When it was opened.
+    /// When it was created.
     pub created_at: Time,
-    /// Its newest messages, only where one conversation is asked for.
-    #[schema(value_type = Page<Message>, required = false)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub messages: Option<Page<Message>>,
 }
 
 text! {
-    /// A subject: 1–200 characters, no control characters; kept as sent.
+    /// A subject: 1–200 characters, no control characters; stored as sent.
     Subject, 1..=200, r"^[^\x00-\x08\x0B-\x1F\x7F-\x9F]*$", "Engines", |text| {
         check_printable(&text)?;
         Ok(text)
     }
 }
 
-/// What a client sends to open a conversation.
-#[derive(Clone, Debug, ToSchema)]
+/// The body of a request that creates a conversation.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct NewConversation {
-    /// What it is about.
+    /// The subject.
     pub subject: Subject,
-    /// Who opens it.
+    /// The author: a profile of the caller.
     pub author_id: ProfileId,
 }
 
-/// What a client sends to change a conversation; a field that is not there stays as it is.
+/// The body of a request that changes a conversation. An absent field keeps its value.
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct ConversationPatch {
     /// The new subject.

@@ -1,71 +1,83 @@
-//! Everything that can go wrong, in the words of the domain. Which status a client sees is decided elsewhere.
+//! The errors of the domain. HTTP decides their status.
 
 use std::collections::BTreeMap;
 
-/// What the domain's functions return.
+/// The result of the domain's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A cause that is logged and never shown.
+/// A cause that is logged and never sent to a client.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is wrong with each field of a request.
+/// The errors of each invalid field of a request.
 pub type FieldErrors = BTreeMap<String, Vec<String>>;
 
-/// Why a request was not carried out. The text of each error is for the client.
+/// Why a request failed. The text of each error is for the client.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The request cannot be read: its syntax, an id, or its query is wrong.
-    #[error("{0}")]
-    Malformed(String),
-    /// The caller did not say who they are.
-    #[error("This request needs a valid access token.")]
-    Unauthenticated,
-    /// The caller may not change what belongs to someone else.
-    #[error("This belongs to someone else; only its owner or an administrator may change it.")]
+    /// The caller may not change the resource, which another caller owns.
+    #[error("Only the owner or an administrator may change this resource or post as this profile.")]
     Forbidden,
-    /// The caller's token does not allow this kind of request; the text is the scope that it lacks.
-    #[error("This request needs an access token with the scope {0}.")]
-    MissingScope(&'static str),
-    /// There is no such thing; the text says which.
+    /// The resource does not exist, or the caller may not see it. The text names its kind.
     #[error("There is no such {0}.")]
     NotFound(&'static str),
-    /// The resource is in a state that does not allow this.
+    /// The state of the resource does not allow the request.
     #[error("{0}")]
-    Conflict(&'static str),
-    /// The idempotency key was used, and what it created has been deleted since.
-    #[error("What this Idempotency-Key created has been deleted.")]
+    Conflict(Conflict),
+    /// The resource that this idempotency key created has been deleted since.
+    #[error("The resource that this Idempotency-Key created has been deleted.")]
     Gone,
-    /// The body is larger than [`crate::text::MAX_BODY`] bytes.
-    #[error("The body is larger than {} bytes.", crate::text::MAX_BODY)]
-    TooLarge,
-    /// The body is not of a media type that the operation reads.
-    #[error("{0}")]
-    MediaType(&'static str),
-    /// The request is well-formed, but fields of it are not valid.
-    #[error("The request is well-formed but not valid; see errors.")]
+    /// Fields are invalid.
+    #[error("Correct the fields listed in errors.")]
     Invalid(FieldErrors),
     /// The idempotency key was used for another request.
-    #[error("This Idempotency-Key was used with another request; use a new key for a new request.")]
+    #[error(
+        "This Idempotency-Key was used for another request. If this is a new request, use a new key."
+    )]
     KeyReused,
-    /// The table refused or could not be reached, and this request wrote nothing.
-    #[error("The service cannot answer right now and has changed nothing; send the request again.")]
+    /// The table refused the request or could not be reached. Nothing was stored.
+    #[error("The service is busy and has stored nothing. Send the request again.")]
     Unavailable(#[source] Cause),
-    /// The deadline came before it was known whether the request was carried out.
-    #[error("The outcome of this request is unknown; look before you send it again, or repeat it with its Idempotency-Key.")]
-    Unknown(#[source] Cause),
-    /// A bug of ours.
-    #[error("Something went wrong on our side.")]
+    /// The deadline passed while it was undecided whether the request was committed.
+    #[error(
+        "The outcome of this request is unknown. Repeat it with the same Idempotency-Key, or check \
+         whether it was stored before you send it again."
+    )]
+    OutcomeUnknown(#[source] Cause),
+    /// A bug.
+    #[error("The service has failed. The request_id identifies this failure in the service's log.")]
     Internal(#[source] Cause),
 }
 
-impl Error {
-    /// One field that is not valid, and why.
+/// A state that does not allow a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// A congratulation can be neither edited nor deleted.
+    #[error("A congratulation cannot be edited or deleted.")]
+    Congratulation,
+    /// A deleted message cannot be edited.
+    #[error("A deleted message cannot be edited.")]
+    DeletedMessage,
+}
+
+impl Conflict {
+    /// Returns the stable snake_case name of the conflict.
     #[must_use]
-    pub fn invalid(field: &str, why: impl Into<String>) -> Self {
-        Self::Invalid(FieldErrors::from([(field.to_owned(), vec![why.into()])]))
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Congratulation => "congratulation",
+            Self::DeletedMessage => "message_deleted",
+        }
+    }
+}
+
+impl Error {
+    /// Creates the error of one invalid field.
+    #[must_use]
+    pub fn invalid(field: &str, reason: impl Into<String>) -> Self {
+        Self::Invalid(FieldErrors::from([(field.to_owned(), vec![reason.into()])]))
     }
 
-    /// The error and its causes in one line, for the log.
+    /// Returns the error and its causes in one line, for the log.
     #[must_use]
     pub fn chain(&self) -> String {
         let mut line = self.to_string();
@@ -78,16 +90,17 @@ impl Error {
         line
     }
 
-    /// The same error, of a request that has written something: it cannot claim that nothing was changed.
+    /// Returns the error of a request that may have stored something: "nothing was stored" becomes
+    /// "the outcome is unknown".
     #[must_use]
     pub fn after_a_write(self) -> Self {
         match self {
-            Self::Unavailable(cause) => Self::Unknown(cause),
+            Self::Unavailable(cause) => Self::OutcomeUnknown(cause),
             error => error,
         }
     }
 
-    /// A bug of ours, with its cause for the log.
+    /// Creates the error of a bug, with its cause for the log.
     pub fn internal(cause: impl Into<Cause>) -> Self {
         Self::Internal(cause.into())
     }

@@ -1,4 +1,4 @@
-//! Ids as types: a profile's, a conversation's, and a message's place in its conversation.
+//! Ids as types: of profiles, of conversations, and the `seq` of a message in its conversation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new id: UUIDv7, so that ids sort by the time they were made.
+            /// Generates an id: a UUIDv7, so ids sort by creation time.
             #[must_use]
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
@@ -56,17 +56,17 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// Which profile.
+    /// The id of a profile.
     ProfileId
 }
 
 uuid_id! {
-    /// Which conversation.
+    /// The id of a conversation.
     ConversationId
 }
 
-/// Reads a UUID in its hyphenated form, in either case (RFC 9562, section 4), and no other form.
-pub fn parse_uuid(text: &str) -> Result<Uuid, &'static str> {
+/// Parses a UUID. Accepts only the hyphenated form, in either case (RFC 9562, section 4).
+fn parse_uuid(text: &str) -> Result<Uuid, &'static str> {
     const WRONG: &str = "must be a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057";
     if text.len() != 36 {
         return Err(WRONG);
@@ -74,32 +74,34 @@ pub fn parse_uuid(text: &str) -> Result<Uuid, &'static str> {
     Uuid::try_parse(text).map_err(|_| WRONG)
 }
 
-/// The place of a message in its conversation: 1, 2, 3 … without a gap, in commit order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+/// The number of a message in its conversation: 1, 2, 3 … without a gap.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[schema(minimum = 0, maximum = 999_999_999_999_u64)]
 #[serde(transparent)]
 pub struct Seq(u64);
 
 impl Seq {
-    /// The first message's place.
+    /// The `seq` of the first message.
     pub const FIRST: Self = Self(1);
 
-    /// Twelve digits, as many as the sort key holds.
+    /// The largest `seq`: twelve digits, as in the sort key.
     pub const MAX: u64 = 999_999_999_999;
 
-    /// The place as a number; 0 stands before the first message.
+    /// Wraps a number; 0 precedes the first message.
     #[must_use]
     pub fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// The place as a number.
+    /// Returns the number.
     #[must_use]
     pub fn get(self) -> u64 {
         self.0
     }
 
-    /// The next place.
+    /// Returns the next `seq`.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)
@@ -115,9 +117,10 @@ impl fmt::Display for Seq {
 impl FromStr for Seq {
     type Err = &'static str;
 
-    /// Reads `0`, `1`, … up to twelve digits; no sign, no leading zero.
+    /// Parses `0`, `1`, … up to twelve digits, without sign or leading zero.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+        let plain =
+            text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
         match text.parse() {
             Ok(number) if plain && number <= Self::MAX => Ok(Self(number)),
             _ => Err("must be a whole number from 0 to 999999999999"),
@@ -130,13 +133,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_read_in_either_case_and_shown_in_lower_case() {
-        let id: ProfileId = "01890A5D-AC96-774B-BCCE-B302099A8057".parse().expect("RFC 9562 reads both cases");
+    fn an_id_is_accepted_in_either_case_and_shown_in_lower_case() {
+        let id: ProfileId =
+            "01890A5D-AC96-774B-BCCE-B302099A8057".parse().expect("RFC 9562 accepts both cases");
         assert_eq!(id.to_string(), "01890a5d-ac96-774b-bcce-b302099a8057");
     }
 
     #[test]
-    fn other_spellings_of_a_uuid_are_no_ids() {
+    fn other_spellings_of_a_uuid_are_refused() {
         for text in [
             "",
             "x",
@@ -156,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_a_plain_whole_number() {
+    fn a_seq_is_a_whole_number_without_sign_or_leading_zero() {
         assert_eq!("999999999999".parse(), Ok(Seq::new(Seq::MAX)));
         for text in ["", "-1", "+1", "01", "1.0", "1e3", "1000000000000", " 1", "١"] {
             assert!(text.parse::<Seq>().is_err(), "{text}");

@@ -1,15 +1,18 @@
-//! The domain of the chat API: profiles, conversations and messages, their rules, and the one table they live in.
+//! The domain of the chat API and its one DynamoDB table.
 //!
-//! - [`profile`], [`conversation`], [`message`]: the resources and their rules; every value is checked by its type's constructor
-//! - [`page`]: how lists are cut into pages
-//! - [`caller`]: who asks, and the one rule of who may change what
-//! - [`table`]: DynamoDB; nothing else knows of it
-//! - [`error`]: everything that can go wrong, in the words of the domain
+//! - [`profile`], [`conversation`], [`message`]: the resources; each value is checked by its type's
+//!   constructor
+//! - [`access`]: the caller, and the one rule of who may see and change what
+//! - [`page`]: how lists are split
+//! - [`error`]: the errors of the domain
+//! - [`table`]: storage; the only code that uses the DynamoDB SDK
+//! - [`id`], [`time`], [`text`], [`json`]: the values that the others are made of
 
-pub mod caller;
+pub mod access;
 pub mod conversation;
 pub mod error;
 pub mod id;
+pub mod json;
 pub mod message;
 pub mod page;
 pub mod profile;
@@ -17,12 +20,12 @@ pub mod table;
 pub mod text;
 pub mod time;
 
-pub use caller::Caller;
+pub use access::Caller;
 pub use conversation::{Conversation, ConversationPatch, NewConversation, Subject};
 pub use error::{Error, Result};
 pub use id::{ConversationId, ProfileId, Seq};
 pub use message::{Kind, Message, MessagePatch, Metadata, NewMessage, PostedMessage, Text};
-pub use page::{Limit, Page};
+pub use page::{Limit, Page, PageStart};
 pub use profile::{FirstName, Name, NewProfile, Profile, ProfilePatch};
-pub use table::{Idempotency, Table};
+pub use table::{IdempotencyKey, Table};
 pub use time::Time;

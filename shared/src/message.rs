@@ -1,36 +1,37 @@
-//! Messages, the points they earn, and the congratulation that every tenth point brings.
+//! Messages, the points that they earn, and the congratulation at every tenth point.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use crate::json::{canonical, compact};
 use crate::text::{check_not_blank, text};
 use crate::{ConversationId, Profile, ProfileId, Seq, Time};
 
 /// A message as clients see it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Message {
-    /// The conversation it stands in.
+    /// The conversation that contains it.
     pub conversation_id: ConversationId,
-    /// Its place there.
+    /// Its number within the conversation: 1, 2, 3 … without a gap.
     pub seq: Seq,
-    /// Posted by someone, or by the service.
+    /// Who wrote it: a profile or the service.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// Who posted it; `None` on a congratulation.
+    /// The author's id; `None` on a congratulation.
     #[schema(required)]
     pub author_id: Option<ProfileId>,
-    /// Who posted it, in full; `None` on a congratulation or once that profile is deleted.
+    /// The author's profile; `None` on a congratulation, and once that profile is deleted.
     #[schema(required)]
     pub author: Option<Profile>,
     /// 1–5,000 characters exactly as sent; empty once the message is deleted.
     #[schema(max_length = 5000)]
     pub text: String,
-    /// Whatever the client keeps with it.
+    /// A JSON object for the client's own use.
     pub metadata: Metadata,
-    /// The author's total that this message brought about; on a congratulation the total congratulated.
+    /// The author's total after this message; on a congratulation the total that it congratulates on.
     pub points: u64,
     /// When it was posted.
     pub created_at: Time,
@@ -42,11 +43,11 @@ pub struct Message {
     pub deleted_at: Option<Time>,
 }
 
-/// Who speaks in a message.
+/// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Someone posted it.
+    /// A profile posted it.
     Text,
     /// The service added it: a congratulation.
     Action,
@@ -55,23 +56,27 @@ pub enum Kind {
 /// A message that was just posted.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PostedMessage {
-    /// The message; its author's points already count it.
+    /// The message. Its author's points already count it.
     #[serde(flatten)]
     pub message: Message,
-    /// The congratulation that it brought, at the next place.
+    /// The congratulation that the message earned, at the next `seq`.
     #[schema(required)]
     pub reward: Option<Message>,
 }
 
 text! {
-    /// The text of a message: 1–5,000 characters, not blank, kept exactly as sent.
-    Text, 1..=5000, r"[^\x09-\x0D\x20\x85\xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]", "Good morning", |text| {
+    /// The text of a message: 1–5,000 characters, not blank, stored exactly as sent.
+    Text, 1..=5000,
+    r"[^\x09-\x0D\x20\x85\xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000]",
+    "Good morning",
+    |text| {
         check_not_blank(&text)?;
         Ok(text)
     }
 }
 
-/// A JSON object that clients keep with a message: at most 4,096 bytes as compact JSON, its numbers as they were sent.
+/// A JSON object for the client's own use: at most 4,096 bytes as compact JSON, at most 32 levels, no
+/// duplicate members. Numbers keep their spelling.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(value_type = Object)]
 #[serde(transparent)]
@@ -81,13 +86,16 @@ impl Metadata {
     /// The largest metadata, in bytes of compact JSON.
     pub const MAX: usize = 4096;
 
-    /// Its compact JSON, which is what the table keeps.
+    /// How deep its arrays and objects may be nested. Some clients parse no more than 100 levels.
+    pub const MAX_LEVELS: usize = 32;
+
+    /// Returns the compact JSON text.
     #[must_use]
     pub fn as_json(&self) -> &str {
         self.0.get()
     }
 
-    /// Reads back what the table keeps.
+    /// Restores metadata from its compact JSON text. Checks only that it is JSON.
     pub fn from_json(json: String) -> serde_json::Result<Self> {
         RawValue::from_string(json).map(Self)
     }
@@ -103,12 +111,15 @@ impl TryFrom<Box<RawValue>> for Metadata {
     type Error = String;
 
     fn try_from(sent: Box<RawValue>) -> Result<Self, String> {
-        // What serde_json cannot represent, such as a lone surrogate, a client that reads a page of messages may not either.
-        serde_json::from_str::<Map<String, Value>>(sent.get()).map_err(|error| error.to_string())?;
+        if !sent.get().starts_with('{') {
+            return Err("must be a JSON object".into());
+        }
         let json = compact(sent.get());
         if json.len() > Self::MAX {
-            return Err(format!("must have at most {} bytes as compact JSON, has {}", Self::MAX, json.len()));
+            let (max, length) = (Self::MAX, json.len());
+            return Err(format!("must have at most {max} bytes as compact JSON, has {length}"));
         }
+        canonical(&json, Self::MAX_LEVELS)?;
         Self::from_json(json).map_err(|error| error.to_string())
     }
 }
@@ -119,56 +130,53 @@ impl<'de> Deserialize<'de> for Metadata {
     }
 }
 
-/// JSON text without the white space between its tokens. Numbers stay as they are written, which they would not when parsed.
-fn compact(json: &str) -> String {
-    let (mut in_string, mut escaped) = (false, false);
-    let keep = |c: &char| {
-        let keep = in_string || !matches!(c, ' ' | '\n' | '\r' | '\t');
-        in_string ^= *c == '"' && !escaped;
-        escaped = in_string && *c == '\\' && !escaped;
-        keep
-    };
-    json.chars().filter(keep).collect()
-}
-
-/// What a client sends to post a message.
-#[derive(Clone, Debug, ToSchema)]
+/// The body of a request that posts a message.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct NewMessage {
-    /// Who posts it.
+    /// The author: a profile of the caller.
     pub author_id: ProfileId,
-    /// What it says.
+    /// The text.
     pub text: Text,
-    /// What the client keeps with it.
+    /// A JSON object for the client's own use; empty by default.
     #[schema(required = false)]
     pub metadata: Metadata,
 }
 
-/// What a client sends to change a message; a field that is not there stays as it is.
+/// The body of a request that edits a message. An absent field keeps its value.
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct MessagePatch {
     /// The new text.
     #[schema(value_type = Text, required = false)]
     pub text: Option<Text>,
-    /// The new metadata, whole.
+    /// The new metadata. It replaces the previous metadata.
     pub metadata: Option<Metadata>,
 }
 
-/// Whether this total brings a congratulation: every multiple of ten does.
+/// A congratulation that a message has earned.
+#[derive(Clone, Debug)]
+pub struct Reward {
+    /// The text.
+    pub text: String,
+    /// Who is congratulated, on which total.
+    pub metadata: Metadata,
+}
+
+/// Returns the congratulation that a post earns when it raises its author's total to `points`: every
+/// multiple of ten earns one.
+#[must_use]
+pub fn reward(profile_id: ProfileId, first_name: &str, points: u64) -> Option<Reward> {
+    if !is_rewarded(points) {
+        return None;
+    }
+    let text = format!("Congratulations {first_name}, you have reached {points} points!");
+    let metadata = json!({ "profile_id": profile_id, "points": points }).to_string();
+    Some(Reward { text, metadata: Metadata::from_json(metadata).unwrap_or_default() })
+}
+
+/// Returns whether a post that raises its author's total to `points` earns a congratulation.
 #[must_use]
 pub fn is_rewarded(points: u64) -> bool {
     points > 0 && points.is_multiple_of(10)
-}
-
-/// What a congratulation says.
-#[must_use]
-pub fn congratulation(first_name: &str, points: u64) -> String {
-    format!("Congratulations {first_name}, you have reached {points} points!")
-}
-
-/// What a congratulation keeps: whom it congratulates, and on what.
-pub fn congratulation_metadata(profile_id: ProfileId, points: u64) -> Metadata {
-    let json = json!({ "profile_id": profile_id, "points": points }).to_string();
-    Metadata::from_json(json).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -180,19 +188,20 @@ mod tests {
     }
 
     #[test]
-    fn every_tenth_point_is_rewarded_and_no_other() {
-        let rewarded: Vec<u64> = (0..=30).filter(|&points| is_rewarded(points)).collect();
+    fn every_tenth_point_earns_a_congratulation() {
+        let ada = ProfileId::generate();
+        let rewarded: Vec<u64> = (0..=30).filter(|&n| reward(ada, "Ada", n).is_some()).collect();
         assert_eq!(rewarded, [10, 20, 30]);
     }
 
     #[test]
-    fn metadata_keeps_numbers_and_order_as_sent() {
+    fn metadata_keeps_order_and_the_spelling_of_numbers() {
         for json in [
             r#"{"":1}"#,
             r#"{"b":1.0,"a":1.10,"c":-0,"d":1e300,"e":0.1E-7}"#,
             r#"{" \" ":" \\","\\\\":" "}"#,
             r#"{"n":1234567890123456789012345678901234567890}"#,
-            &format!(r#"{{"deep":{}{}}}"#, "[".repeat(40), "]".repeat(40)),
+            &format!(r#"{{"deep":{}{}}}"#, "[".repeat(31), "]".repeat(31)),
         ] {
             assert_eq!(metadata(json).expect("an object").as_json(), json);
         }
@@ -209,11 +218,17 @@ mod tests {
     }
 
     #[test]
-    fn text_is_counted_in_code_points_and_kept_as_sent() {
+    fn text_is_counted_in_code_points_and_stored_as_sent() {
         let longest = "👍".repeat(5000);
-        assert_eq!(String::from(Text::try_from(longest.clone()).expect("5,000 code points")), longest);
+        assert_eq!(
+            String::from(Text::try_from(longest.clone()).expect("5,000 code points")),
+            longest
+        );
         assert!(Text::try_from(format!("{longest}!")).is_err());
         assert!(Text::try_from(" \n\t ".to_owned()).is_err());
-        assert_eq!(String::from(Text::try_from(" \0e\u{301} ".to_owned()).expect("not blank")), " \0e\u{301} ");
+        assert_eq!(
+            String::from(Text::try_from(" \0e\u{301} ".to_owned()).expect("not blank")),
+            " \0e\u{301} "
+        );
     }
 }

@@ -1,28 +1,39 @@
-//! How lists are cut into pages.
+//! Pages: how lists are split.
 
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
 use utoipa::ToSchema;
 
-/// One page of a list.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Page<T> {
-    /// What stands on it.
+use crate::Seq;
+
+/// One page of a list, and where the following page starts.
+#[derive(Clone, Debug)]
+pub struct Page<T, C> {
+    /// The resources on this page.
     pub results: Vec<T>,
-    /// Path and query of the following page; `None` when this one reached the end.
-    #[schema(required)]
-    pub next: Option<String>,
+    /// The cursor of the following page; `None` on the last page.
+    pub next: Option<C>,
 }
 
-/// How many results a page may have: 1–100, 50 unless asked otherwise.
+/// Where a page of messages starts, and its direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageStart {
+    /// At the newest message, newest first.
+    Newest,
+    /// Below this `seq`, newest first.
+    Before(Seq),
+    /// Above this `seq`, oldest first: for clients that poll.
+    After(Seq),
+}
+
+/// The largest number of results on a page: 1–100, 50 by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
 #[schema(minimum = 1, maximum = 100, default = 50)]
 pub struct Limit(u8);
 
 impl Limit {
-    /// The limit as a number.
+    /// Returns the number.
     #[must_use]
     pub fn get(self) -> usize {
         usize::from(self.0)
@@ -45,8 +56,9 @@ impl FromStr for Limit {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
         match text.parse() {
-            Ok(number @ 1..=100) if text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0') => Ok(Self(number)),
+            Ok(number @ 1..=100) if plain => Ok(Self(number)),
             _ => Err("must be a whole number from 1 to 100"),
         }
     }

@@ -1,4 +1,4 @@
-//! Profiles: who posts, and the points they have earned.
+//! Profiles: authors of messages, and the points that they have earned.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,7 +9,7 @@ use crate::{ProfileId, Time};
 /// A profile as clients see it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Profile {
-    /// Its id.
+    /// The id.
     pub id: ProfileId,
     /// 1–100 characters, not blank.
     #[schema(value_type = FirstName)]
@@ -17,21 +17,21 @@ pub struct Profile {
     /// 0–100 characters.
     #[schema(value_type = Name)]
     pub last_name: String,
-    /// First and last name, or the first alone when there is no last.
+    /// First and last name; the first name alone if the last name is empty.
     pub full_name: String,
     /// 0–100 characters.
     #[schema(value_type = Name)]
     pub job_title: String,
-    /// How many messages it has posted.
+    /// How many messages the profile has posted.
     pub points: u64,
-    /// Whether its owner was an administrator when it was created.
+    /// Whether its creator was an administrator.
     pub is_admin: bool,
     /// When it was created.
     pub created_at: Time,
 }
 
 text! {
-    /// A first name: 1–100 characters as sent, not blank, no control characters; kept trimmed.
+    /// A first name: 1–100 characters as sent, not blank, no control characters; stored trimmed.
     FirstName, 1..=100,
     r"^[^\x00-\x08\x0B-\x1F\x7F-\x9F]*[^\x00-\x20\x7F-\xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000][^\x00-\x08\x0B-\x1F\x7F-\x9F]*$",
     "Ada",
@@ -43,7 +43,7 @@ text! {
 }
 
 text! {
-    /// A last name or a job title: 0–100 characters as sent, no control characters; kept trimmed.
+    /// A last name or a job title: 0–100 characters as sent, no control characters; stored trimmed.
     #[derive(Default)]
     Name, 0..=100, r"^[^\x00-\x08\x0B-\x1F\x7F-\x9F]*$", "", |text| {
         check_printable(&text)?;
@@ -51,20 +51,20 @@ text! {
     }
 }
 
-/// What a client sends to create a profile.
-#[derive(Clone, Debug, ToSchema)]
+/// The body of a request that creates a profile.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct NewProfile {
-    /// Required.
+    /// The first name.
     pub first_name: FirstName,
-    /// Empty unless sent.
+    /// The last name; empty by default.
     #[schema(required = false)]
     pub last_name: Name,
-    /// Empty unless sent.
+    /// The job title; empty by default.
     #[schema(required = false)]
     pub job_title: Name,
 }
 
-/// What a client sends to change a profile; a field that is not there stays as it is.
+/// The body of a request that changes a profile. An absent field keeps its value.
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct ProfilePatch {
     /// The new first name.
@@ -76,7 +76,7 @@ pub struct ProfilePatch {
     pub job_title: Option<Name>,
 }
 
-/// First and last name as one.
+/// Joins first and last name.
 #[must_use]
 pub fn full_name(first_name: &str, last_name: &str) -> String {
     format!("{first_name} {last_name}").trim_end().to_owned()
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_counted_as_sent_and_kept_trimmed() {
+    fn names_are_counted_as_sent_and_stored_trimmed() {
         assert_eq!(FirstName::try_from(" Ada\t".to_owned()), Ok(FirstName("Ada".into())));
         assert!(FirstName::try_from("é".repeat(100)).is_ok());
         assert!(FirstName::try_from(format!("{} ", "é".repeat(100))).is_err());

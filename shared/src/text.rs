@@ -1,4 +1,4 @@
-//! What the texts of all resources have in common: how they are counted and what they may not hold.
+//! Rules that the texts of all resources share: length and forbidden characters.
 
 /// The largest body of a request, in bytes after decoding.
 pub const MAX_BODY: usize = 96 * 1024;
@@ -6,10 +6,14 @@ pub const MAX_BODY: usize = 96 * 1024;
 /// Checks that `text` has `min` to `max` characters (Unicode code points).
 pub fn check_length(text: &str, min: usize, max: usize) -> Result<(), String> {
     let length = text.chars().count();
-    if (min..=max).contains(&length) { Ok(()) } else { Err(format!("must have {min} to {max} characters, has {length}")) }
+    if (min..=max).contains(&length) {
+        Ok(())
+    } else {
+        Err(format!("must have {min} to {max} characters, has {length}"))
+    }
 }
 
-/// Checks that not all of `text` is white space.
+/// Checks that `text` has a character that is not white space.
 pub fn check_not_blank(text: &str) -> Result<(), String> {
     if text.chars().all(char::is_whitespace) { Err("must not be blank".into()) } else { Ok(()) }
 }
@@ -23,8 +27,9 @@ pub fn check_printable(text: &str) -> Result<(), String> {
     }
 }
 
-/// Makes a text type of `$min` to `$max` characters whose one constructor, `TryFrom<String>`, is that and `$check`; serde goes
-/// through it too. `$pattern` says to readers of the OpenAPI document what `$check` does, as an ECMA-262 regular expression.
+/// Declares a text type. Its only constructor, `TryFrom<String>`, which serde uses too, checks for `$min`
+/// to `$max` characters and then calls `$check`. `$pattern` documents `$check` in the OpenAPI document,
+/// as an ECMA-262 regular expression.
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $min:tt..=$max:tt, $pattern:tt, $example:tt, $check:expr) => {
         $(#[$doc])*

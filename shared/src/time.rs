@@ -1,26 +1,39 @@
 //! Times as clients see them: RFC 3339, UTC, milliseconds.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A moment, to the millisecond, written `2026-01-31T12:00:00.000Z`.
+/// A time with millisecond precision, such as `2026-01-31T12:00:00.000Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[schema(value_type = String, format = DateTime, pattern = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
 #[serde(try_from = "String", into = "String")]
 pub struct Time(Timestamp);
 
 impl Time {
-    /// This moment.
+    /// Returns the current time.
     #[must_use]
     pub fn now() -> Self {
         let now = Timestamp::now();
         Self(now.round(Unit::Millisecond).unwrap_or(now))
     }
 
-    /// Whole seconds since 1970, as DynamoDB's TTL counts.
+    /// Returns the time from `earlier` to this time; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::try_from(self.0.duration_since(earlier.0)).unwrap_or_default()
+    }
+
+    /// Returns the time `duration` later.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.checked_add(duration).unwrap_or(self.0))
+    }
+
+    /// Returns the whole seconds since 1970, the unit of DynamoDB's TTL.
     #[must_use]
     pub fn as_second(self) -> i64 {
         self.0.as_second()

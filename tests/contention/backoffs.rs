@@ -15,11 +15,15 @@ pub(crate) const BACKOFFS: [(&str, Backoff); 12] = [
     ("from 80 ms", |setback| either(setback, doubled(80, setback, 24), setback.left / 3)),
     ("up to 1/12", |setback| either(setback, doubled(40, setback, 12), setback.left / 3)),
     ("up to 1/48", |setback| either(setback, doubled(40, setback, 48), setback.left / 3)),
-    ("throttled, 320 ms doubled, up to 1/3", |setback| either(setback, doubled(40, setback, 24), doubled(320, setback, 3))),
+    ("throttled, 320 ms doubled, up to 1/3", |setback| {
+        either(setback, doubled(40, setback, 24), doubled(320, setback, 3))
+    }),
     ("throttled, up to 1/6", |setback| either(setback, doubled(40, setback, 24), setback.left / 6)),
     ("throttled, up to 1/2", |setback| either(setback, doubled(40, setback, 24), setback.left / 2)),
     ("throttled, no longer than otherwise", |setback| full(setback, doubled(40, setback, 24))),
-    ("throttled, no longer than otherwise; up to 1/12", |setback| full(setback, doubled(40, setback, 12))),
+    ("throttled, no longer than otherwise; up to 1/12", |setback| {
+        full(setback, doubled(40, setback, 12))
+    }),
     ("40 ms doubled, without a bound", |setback| full(setback, doubled(40, setback, 1))),
     ("20 ms doubled, up to 80 ms, 12 attempts", |setback| {
         let pause = full(setback, doubled(20, setback, 1).min(Duration::from_millis(80)));
@@ -40,5 +44,7 @@ fn full(setback: Setback, bound: Duration) -> Option<Duration> {
 
 /// So many milliseconds, doubled with every attempt up to a share of the time left.
 fn doubled(first: u64, Setback { made, left, .. }: Setback, share: u32) -> Duration {
-    Duration::from_millis(first).saturating_mul(2_u32.saturating_pow(made.saturating_sub(1))).min(left / share)
+    Duration::from_millis(first)
+        .saturating_mul(2_u32.saturating_pow(made.saturating_sub(1)))
+        .min(left / share)
 }

@@ -55,8 +55,16 @@ type Answer = (u16, Value);
 impl DynamoDb {
     pub(crate) fn new(seed: u64) -> Self {
         let random = Rng::with_seed(seed);
-        let state = State { random, held: HashMap::new(), partitions: HashMap::new(), spent: Spent::default() };
-        Self(Arc::new(Inner { engine: Database::memory().expect("a database"), state: Mutex::new(state) }))
+        let state = State {
+            random,
+            held: HashMap::new(),
+            partitions: HashMap::new(),
+            spent: Spent::default(),
+        };
+        Self(Arc::new(Inner {
+            engine: Database::memory().expect("a database"),
+            state: Mutex::new(state),
+        }))
     }
 
     /// The service's own table on this DynamoDB.
@@ -67,7 +75,7 @@ impl DynamoDb {
             let answer = tokio::spawn(dynamodb.clone().answer(target, body));
             async { answer.await.ok().map(|(status, body)| (status, body.to_string())) }
         });
-        Table::on(client, "chat")
+        Table::with_http_client(client, "chat")
     }
 
     pub(crate) fn spent(&self) -> Spent {
@@ -95,7 +103,8 @@ impl DynamoDb {
     }
 
     fn carry_out(&self, target: &str, request: &Value) -> Answer {
-        let (status, answer) = engine::answer(&self.0.engine, target, request.to_string().as_bytes());
+        let (status, answer) =
+            engine::answer(&self.0.engine, target, request.to_string().as_bytes());
         (status, serde_json::from_str(&answer).expect("JSON"))
     }
 
@@ -104,7 +113,9 @@ impl DynamoDb {
         let latency = self.latency(READ) / 2;
         sleep(latency).await;
         let (status, mut answer) = self.carry_out("DynamoDB_20120810.BatchGetItem", &request);
-        for items in answer["Responses"].as_object_mut().into_iter().flat_map(|tables| tables.values_mut()) {
+        for items in
+            answer["Responses"].as_object_mut().into_iter().flat_map(|tables| tables.values_mut())
+        {
             let held = &self.state().held;
             for item in items.as_array_mut().into_iter().flatten() {
                 if let Some(Some(before)) = held.get(&key(item)) {
@@ -120,15 +131,21 @@ impl DynamoDb {
     /// cancelled needs one of the protocol's two rounds.
     async fn transact(&self, request: Value) -> Answer {
         let latency = self.latency(TRANSACTION);
-        let writes: Vec<Value> = request["TransactItems"].as_array().expect("writes").iter().map(written).collect();
+        let writes: Vec<Value> =
+            request["TransactItems"].as_array().expect("writes").iter().map(written).collect();
         let reasons = self.state().refuse(&writes);
         if reasons.iter().any(|reason| *reason != "None") {
             sleep(latency / 2).await;
-            let reasons: Vec<Value> = reasons.iter().map(|reason| json!({ "Code": reason })).collect();
+            let reasons: Vec<Value> =
+                reasons.iter().map(|reason| json!({ "Code": reason })).collect();
             let error = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
-            return (400, json!({ "__type": error, "Message": "Transaction cancelled", "CancellationReasons": reasons }));
+            return (
+                400,
+                json!({ "__type": error, "Message": "Transaction cancelled", "CancellationReasons": reasons }),
+            );
         }
-        let before: Vec<(String, Option<Value>)> = writes.iter().map(|write| (key(write), self.stored(write))).collect();
+        let before: Vec<(String, Option<Value>)> =
+            writes.iter().map(|write| (key(write), self.stored(write))).collect();
         let answer = self.carry_out("DynamoDB_20120810.TransactWriteItems", &request);
         if answer.0 != 200 {
             sleep(latency / 2).await;
@@ -146,7 +163,9 @@ impl DynamoDb {
     fn stored(&self, write: &Value) -> Option<Value> {
         let keys = json!([{ "pk": write["pk"], "sk": write["sk"] }]);
         let request = json!({ "RequestItems": { "chat": { "Keys": keys } } });
-        self.carry_out("DynamoDB_20120810.BatchGetItem", &request).1["Responses"]["chat"].get(0).cloned()
+        self.carry_out("DynamoDB_20120810.BatchGetItem", &request).1["Responses"]["chat"]
+            .get(0)
+            .cloned()
     }
 }
 
@@ -157,7 +176,8 @@ impl State {
         self.spent.transactions += 1;
         for write in writes {
             let partition = write["pk"]["S"].as_str().expect("a partition key").to_owned();
-            let (left, since) = self.partitions.entry(partition).or_insert_with(|| (PARTITION, Instant::now()));
+            let (left, since) =
+                self.partitions.entry(partition).or_insert_with(|| (PARTITION, Instant::now()));
             *left = (*left + since.elapsed().as_secs_f64() * PARTITION).min(PARTITION);
             *since = Instant::now();
             if *left < UNITS {
@@ -166,7 +186,11 @@ impl State {
             }
             *left -= UNITS;
             self.spent.units += UNITS;
-            reasons.push(if self.held.contains_key(&key(write)) { "TransactionConflict" } else { "None" });
+            reasons.push(if self.held.contains_key(&key(write)) {
+                "TransactionConflict"
+            } else {
+                "None"
+            });
         }
         reasons
     }
@@ -175,7 +199,9 @@ impl State {
 /// The item, or the key of the item, that an element of a transaction writes.
 fn written(element: &Value) -> Value {
     let put = element.get("Put").map(|put| &put["Item"]);
-    put.or_else(|| element.get("Update").map(|update| &update["Key"])).expect("a Put or an Update").clone()
+    put.or_else(|| element.get("Update").map(|update| &update["Key"]))
+        .expect("a Put or an Update")
+        .clone()
 }
 
 fn key(item: &Value) -> String {

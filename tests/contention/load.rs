@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use local::template::{TEMPLATE, Template};
 use shared::table::Backoff;
-use shared::{Caller, ConversationId, Error, NewConversation, NewMessage, NewProfile, ProfileId, Table};
+use shared::{
+    Caller, ConversationId, Error, NewConversation, NewMessage, NewProfile, ProfileId, Table,
+};
 use tokio::runtime::Builder;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -65,21 +67,32 @@ impl Scenario {
     /// Lets the posters post; the same seed gives the same outcome.
     pub(crate) fn run(&self) -> Outcome {
         fastrand::seed(self.seed);
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
         LocalSet::new().block_on(&runtime, self.measure())
     }
 
     async fn measure(&self) -> Outcome {
         let dynamodb = DynamoDb::new(self.seed);
         let table = dynamodb.table().with_backoff(self.backoff);
-        table.create(&Template::parse(TEMPLATE).expect("the template").table).await.expect("a table");
+        table
+            .create(&Template::parse(TEMPLATE).expect("the template").table)
+            .await
+            .expect("a table");
         // Who arrives in an open load is another one each time, or nearly so.
         let posters = if let Posters::Closed(posters) = self.posters { posters } else { 100 };
         let mut pairs = Vec::new();
         for _ in 0..posters {
             pairs.push(match (pairs.first(), self.contended) {
-                (Some(&(_, conversation)), Contended::Conversation) => (author(&table).await, conversation),
-                (Some(&(author, _)), Contended::Author) => (author, conversation(&table, author).await),
+                (Some(&(_, conversation)), Contended::Conversation) => {
+                    (author(&table).await, conversation)
+                }
+                (Some(&(author, _)), Contended::Author) => {
+                    (author, conversation(&table, author).await)
+                }
                 (None, _) => {
                     let author = author(&table).await;
                     (author, conversation(&table, author).await)
@@ -87,8 +100,15 @@ impl Scenario {
             });
         }
         let start = Instant::now() + WARM_UP;
-        let outcome = Rc::new(RefCell::new(Outcome { posts: vec![0; posters], ..Outcome::default() }));
-        let poster = |number: usize| Poster { table: table.clone(), number, pair: pairs[number], start, outcome: outcome.clone() };
+        let outcome =
+            Rc::new(RefCell::new(Outcome { posts: vec![0; posters], ..Outcome::default() }));
+        let poster = |number: usize| Poster {
+            table: table.clone(),
+            number,
+            pair: pairs[number],
+            start,
+            outcome: outcome.clone(),
+        };
         match self.posters {
             Posters::Closed(posters) => {
                 for number in 0..posters {
@@ -96,7 +116,10 @@ impl Scenario {
                 }
             }
             Posters::Open(rate) => {
-                let (all, mut random) = ((0..posters).map(poster).collect::<Vec<_>>(), fastrand::Rng::with_seed(self.seed));
+                let (all, mut random) = (
+                    (0..posters).map(poster).collect::<Vec<_>>(),
+                    fastrand::Rng::with_seed(self.seed),
+                );
                 spawn_local(async move {
                     loop {
                         sleep(Duration::from_secs_f64(-(1.0 - random.f64()).ln() / rate)).await;
@@ -124,13 +147,22 @@ async fn author(table: &Table) -> ProfileId {
         last_name: String::new().try_into().expect("a name"),
         job_title: String::new().try_into().expect("a title"),
     };
-    let created = table.until(Instant::now() + ALLOWED).create_profile(&Caller::Anyone, Ok(input), None).await;
+    let created = table
+        .for_request(Instant::now() + ALLOWED)
+        .create_profile(&Caller::Anyone, input, None)
+        .await;
     created.expect("an author").resource.id
 }
 
 async fn conversation(table: &Table, author_id: ProfileId) -> ConversationId {
-    let input = NewConversation { subject: "Contention".to_owned().try_into().expect("a subject"), author_id };
-    let created = table.until(Instant::now() + ALLOWED).create_conversation(&Caller::Anyone, Ok(input), None).await;
+    let input = NewConversation {
+        subject: "Contention".to_owned().try_into().expect("a subject"),
+        author_id,
+    };
+    let created = table
+        .for_request(Instant::now() + ALLOWED)
+        .create_conversation(&Caller::Anyone, input, None)
+        .await;
     created.expect("a conversation").resource.id
 }
 
@@ -158,12 +190,12 @@ impl Poster {
         let text = "Contention".to_owned().try_into().expect("a text");
         let input = NewMessage { author_id, text, metadata: Default::default() };
         let begun = Instant::now();
-        let table = self.table.until(begun + ALLOWED);
-        let answer = table.create_message(&Caller::Anyone, conversation_id, Ok(input), None).await;
+        let table = self.table.for_request(begun + ALLOWED);
+        let answer = table.create_message(&Caller::Anyone, conversation_id, input, None).await;
         let stored = match answer {
             Ok(_) => true,
             // The second hardly ever: only when an attempt takes longer than the shortest time that it is left.
-            Err(Error::Unavailable(_) | Error::Unknown(_)) => false,
+            Err(Error::Unavailable(_) | Error::OutcomeUnknown(_)) => false,
             Err(error) => panic!("{error}"),
         };
         if begun >= self.start {

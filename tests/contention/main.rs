@@ -40,7 +40,12 @@ fn publish(seed: u64) {
     let mut scenarios = Vec::new();
     for contended in [Contended::Conversation, Contended::Author] {
         let posters = CLOSED.map(Posters::Closed).into_iter().chain(OPEN.map(Posters::Open));
-        scenarios.extend(posters.map(|posters| Scenario { posters, contended, backoff: SHIPPED.1, seed }));
+        scenarios.extend(posters.map(|posters| Scenario {
+            posters,
+            contended,
+            backoff: SHIPPED.1,
+            seed,
+        }));
     }
     let outcomes = run_all(&scenarios);
     let all: Vec<(&Scenario, &Outcome)> = scenarios.iter().zip(&outcomes).collect();
@@ -49,7 +54,9 @@ fn publish(seed: u64) {
             "\n| {contended} | posts/s | p50 | p99 | longest | 5xx | attempts per post | write units per post | posts by one poster |"
         );
         println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-        for (scenario, outcome) in all.iter().filter(|(scenario, _)| scenario.contended == contended) {
+        for (scenario, outcome) in
+            all.iter().filter(|(scenario, _)| scenario.contended == contended)
+        {
             println!("| {} | {outcome} |", scenario.posters);
         }
     }
@@ -61,7 +68,7 @@ fn publish(seed: u64) {
             Posters::Open(_) => None,
         })
         .collect();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pictures/contention.svg");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pictures/contention.svg");
     std::fs::write(&file, picture::draw(&curves)).expect("the picture is written");
     println!("\nThe picture is in {}.", file.display());
 }
@@ -70,7 +77,12 @@ fn publish(seed: u64) {
 fn compare(seed: u64) {
     let posters = [16, 64, 256].map(Posters::Closed).into_iter().chain([25.0].map(Posters::Open));
     for posters in posters {
-        let scenarios = BACKOFFS.map(|(_, backoff)| Scenario { posters, contended: Contended::Conversation, backoff, seed });
+        let scenarios = BACKOFFS.map(|(_, backoff)| Scenario {
+            posters,
+            contended: Contended::Conversation,
+            backoff,
+            seed,
+        });
         println!(
             "\n| {posters} | posts/s | p50 | p99 | longest | 5xx | attempts per post | write units per post | posts by one poster |"
         );
@@ -84,7 +96,8 @@ fn compare(seed: u64) {
 /// Runs each scenario on a thread of its own, where the service's random pauses are its alone.
 fn run_all(scenarios: &[Scenario]) -> Vec<Outcome> {
     thread::scope(|scope| {
-        let threads: Vec<_> = scenarios.iter().map(|scenario| scope.spawn(|| scenario.run())).collect();
+        let threads: Vec<_> =
+            scenarios.iter().map(|scenario| scope.spawn(|| scenario.run())).collect();
         threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
     })
 }

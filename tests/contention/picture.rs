@@ -24,7 +24,10 @@ pub(crate) fn draw(curves: &[(usize, &Outcome)]) -> String {
             "seconds until answered",
             8.0,
             2.0,
-            &[("p50", BLUE, |outcome| outcome.quantile(0.5)), ("p99", ORANGE, |outcome| outcome.quantile(0.99))],
+            &[
+                ("p50", BLUE, |outcome| outcome.quantile(0.5)),
+                ("p99", ORANGE, |outcome| outcome.quantile(0.99)),
+            ],
         ),
         ("attempts per post", 20.0, 5.0, &[("", BLUE, Outcome::attempts)]),
     ];
@@ -37,7 +40,10 @@ pub(crate) fn draw(curves: &[(usize, &Outcome)]) -> String {
         let left = GAP * 0.75 + number as f64 * (WIDTH + GAP);
         let x = |index: usize| left + index as f64 * WIDTH / (curves.len() - 1) as f64;
         let y = |value: f64| TOP + HEIGHT * (1.0 - value.min(*most) / most);
-        let _ = writeln!(svg, "<text x=\"{left}\" y=\"20\" font-size=\"14\" font-weight=\"600\">{title}</text>");
+        let _ = writeln!(
+            svg,
+            "<text x=\"{left}\" y=\"20\" font-size=\"14\" font-weight=\"600\">{title}</text>"
+        );
         let mut tick = 0.0;
         while tick <= *most {
             let at = y(tick);
@@ -51,18 +57,34 @@ pub(crate) fn draw(curves: &[(usize, &Outcome)]) -> String {
             tick += step;
         }
         for (index, (posters, _)) in curves.iter().enumerate() {
-            let _ =
-                writeln!(svg, "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{posters}</text>", x(index), TOP + HEIGHT + 18.0);
+            let _ = writeln!(
+                svg,
+                "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{posters}</text>",
+                x(index),
+                TOP + HEIGHT + 18.0
+            );
         }
         let below = (left + WIDTH / 2.0, TOP + HEIGHT + 38.0);
-        let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">posters at once</text>", below.0, below.1);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">posters at once</text>",
+            below.0, below.1
+        );
         for (name, colour, value) in *lines {
-            let points: Vec<(f64, f64)> =
-                curves.iter().enumerate().map(|(index, (_, outcome))| (x(index), y(value(outcome)))).collect();
+            let points: Vec<(f64, f64)> = curves
+                .iter()
+                .enumerate()
+                .map(|(index, (_, outcome))| (x(index), y(value(outcome))))
+                .collect();
             let line: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-            let _ = writeln!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", line.join(" "));
+            let _ = writeln!(
+                svg,
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
+                line.join(" ")
+            );
             for (x, y) in &points {
-                let _ = write!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>");
+                let _ =
+                    write!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>");
             }
             // The name stands above the middle of its line.
             let (x, y) = points[points.len() / 2];

@@ -27,24 +27,45 @@ pub(crate) async fn api(url: &str, crowd: &Crowd, posts: &[Post]) {
             messages.extend(page["results"].as_array().expect("results").iter().cloned());
             next = page["next"].as_str().map(str::to_owned);
         }
-        assert_eq!(get(&format!("/conversations/{id}")).await["last_seq"], messages.len(), "the last place of {id}");
+        assert_eq!(
+            get(&format!("/conversations/{id}")).await["last_seq"],
+            messages.len(),
+            "the last place of {id}"
+        );
         let mut due = None;
         for (message, seq) in messages.iter().zip(1_u64..) {
             assert_eq!(message["seq"], seq, "places without a gap in {id}");
             if let Some(metadata) = due.take() {
-                assert_eq!((&message["type"], &message["metadata"]), (&json!("action"), &metadata), "place {seq} of {id}");
+                assert_eq!(
+                    (&message["type"], &message["metadata"]),
+                    (&json!("action"), &metadata),
+                    "place {seq} of {id}"
+                );
                 continue;
             }
-            assert_eq!(message["type"], "text", "no congratulation that is not due, at place {seq} of {id}");
+            assert_eq!(
+                message["type"], "text",
+                "no congratulation that is not due, at place {seq} of {id}"
+            );
             let text = message["text"].as_str().expect("a text");
             let post = said.get(text).unwrap_or_else(|| panic!("nobody posted {text:?}"));
             assert!(seen.insert(text.to_owned()), "{text:?} is there twice");
             let author = crowd.authors[post.author].as_str();
-            assert_eq!((post.conversation, message["author_id"].as_str()), (number, Some(author)), "{text:?}");
-            assert!(post.seq.is_none_or(|told| told == seq), "{text:?} was answered place {:?} and is at {seq}", post.seq);
+            assert_eq!(
+                (post.conversation, message["author_id"].as_str()),
+                (number, Some(author)),
+                "{text:?}"
+            );
+            assert!(
+                post.seq.is_none_or(|told| told == seq),
+                "{text:?} was answered place {:?} and is at {seq}",
+                post.seq
+            );
             let reached = message["points"].as_u64().expect("points");
             points.entry(author).or_default().push(reached);
-            due = reached.is_multiple_of(10).then(|| json!({ "profile_id": author, "points": reached }));
+            due = reached
+                .is_multiple_of(10)
+                .then(|| json!({ "profile_id": author, "points": reached }));
         }
         assert_eq!(due, None, "a congratulation is missing at the end of {id}");
     }
@@ -54,8 +75,15 @@ pub(crate) async fn api(url: &str, crowd: &Crowd, posts: &[Post]) {
     for author in &crowd.authors {
         let mut points = points.remove(author.as_str()).unwrap_or_default();
         points.sort_unstable();
-        assert!(points.iter().copied().eq(1..=points.len() as u64), "each point of {author} once: {points:?}");
-        assert_eq!(get(&format!("/profiles/{author}")).await["points"], points.len(), "the points of {author}");
+        assert!(
+            points.iter().copied().eq(1..=points.len() as u64),
+            "each point of {author} once: {points:?}"
+        );
+        assert_eq!(
+            get(&format!("/profiles/{author}")).await["points"],
+            points.len(),
+            "the points of {author}"
+        );
     }
 }
 
@@ -66,7 +94,9 @@ pub(crate) fn database(file: &Path, crowd: &Crowd, posts: &[Post]) {
     let mut points = 0;
     let mut request = json!({ "TableName": "chat" });
     loop {
-        let page = database.scan(serde_json::from_value(request.clone()).expect("a request")).expect("a page");
+        let page = database
+            .scan(serde_json::from_value(request.clone()).expect("a request"))
+            .expect("a page");
         let page = serde_json::to_value(page).expect("JSON");
         for item in page["Items"].as_array().expect("items") {
             let kind = match item["type"]["S"].as_str() {
@@ -75,7 +105,11 @@ pub(crate) fn database(file: &Path, crowd: &Crowd, posts: &[Post]) {
             };
             *kinds.entry(kind.to_owned()).or_default() += 1;
             if kind == "PROFILE" {
-                points += item["points"]["N"].as_str().expect("a number").parse::<usize>().expect("a number");
+                points += item["points"]["N"]
+                    .as_str()
+                    .expect("a number")
+                    .parse::<usize>()
+                    .expect("a number");
             }
         }
         match page.get("LastEvaluatedKey") {
@@ -84,12 +118,22 @@ pub(crate) fn database(file: &Path, crowd: &Crowd, posts: &[Post]) {
         }
     }
     let texts = kinds["text"];
-    let (certain, keys) =
-        (posts.iter().filter(|post| post.seq.is_some()).count(), posts.iter().filter(|post| post.key.is_some()).count());
-    assert!((certain..=posts.len()).contains(&texts), "{texts} messages of {} posts, {certain} of them answered", posts.len());
+    let (certain, keys) = (
+        posts.iter().filter(|post| post.seq.is_some()).count(),
+        posts.iter().filter(|post| post.key.is_some()).count(),
+    );
+    assert!(
+        (certain..=posts.len()).contains(&texts),
+        "{texts} messages of {} posts, {certain} of them answered",
+        posts.len()
+    );
     assert_eq!(points, texts, "points = messages posted");
-    let others = ["PROFILE", "CONVERSATION", "KEY"].map(|kind| kinds.get(kind).copied().unwrap_or_default());
+    let others =
+        ["PROFILE", "CONVERSATION", "KEY"].map(|kind| kinds.get(kind).copied().unwrap_or_default());
     assert_eq!(others, [crowd.authors.len(), crowd.conversations.len(), keys], "{kinds:?}");
     let known = ["text", "action", "PROFILE", "CONVERSATION", "KEY"];
-    assert!(kinds.keys().all(|kind| known.contains(&kind.as_str())), "nothing else is stored: {kinds:?}");
+    assert!(
+        kinds.keys().all(|kind| known.contains(&kind.as_str())),
+        "nothing else is stored: {kinds:?}"
+    );
 }

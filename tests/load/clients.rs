@@ -46,19 +46,38 @@ impl Crowd {
     pub(crate) async fn prepare(posts: usize, addresses: watch::Receiver<String>) -> Arc<Self> {
         let (client, url) = (Client::new(), addresses.borrow().clone());
         let create = async |path: &str, body: Value| {
-            let answer = client.post(format!("{url}/{path}")).json(&body).send().await.expect("an answer");
-            let created: Value = answer.error_for_status().expect("201").json().await.expect("JSON");
+            let answer =
+                client.post(format!("{url}/{path}")).json(&body).send().await.expect("an answer");
+            let created: Value =
+                answer.error_for_status().expect("201").json().await.expect("JSON");
             created["id"].as_str().expect("an id").to_owned()
         };
         let (mut authors, mut conversations) = (Vec::new(), Vec::new());
         for number in 0..AUTHORS {
-            authors.push(create("profiles", json!({ "first_name": format!("Author {number}") })).await);
+            authors.push(
+                create("profiles", json!({ "first_name": format!("Author {number}") })).await,
+            );
         }
         for number in 0..CONVERSATIONS {
-            conversations.push(create("conversations", json!({ "subject": format!("{number}"), "author_id": authors[0] })).await);
+            conversations.push(
+                create(
+                    "conversations",
+                    json!({ "subject": format!("{number}"), "author_id": authors[0] }),
+                )
+                .await,
+            );
         }
         let (next, done) = (AtomicUsize::new(0), watch::Sender::new(0));
-        Arc::new(Self { authors, conversations, client, posts, next, done, addresses, started: Instant::now() })
+        Arc::new(Self {
+            authors,
+            conversations,
+            client,
+            posts,
+            next,
+            done,
+            addresses,
+            started: Instant::now(),
+        })
     }
 
     /// Ready when so many posts are done.
@@ -105,9 +124,16 @@ impl Crowd {
         post.seq = answers[0].seq;
         post.interrupted = answers[0].interrupted;
         post.replayed = answers[0].replayed;
-        assert!(answers.iter().all(|answer| answer.seq == post.seq), "one effect for one key: {post:?}");
+        assert!(
+            answers.iter().all(|answer| answer.seq == post.seq),
+            "one effect for one key: {post:?}"
+        );
         if answers.len() == 2 && answers.iter().all(|answer| !answer.interrupted) {
-            assert_eq!(answers.iter().filter(|answer| answer.replayed).count(), 1, "one of two answers is a repeat: {post:?}");
+            assert_eq!(
+                answers.iter().filter(|answer| answer.replayed).count(),
+                1,
+                "one of two answers is a repeat: {post:?}"
+            );
         }
         post
     }
@@ -119,13 +145,17 @@ impl Crowd {
         loop {
             let path = format!("conversations/{}/messages", self.conversations[post.conversation]);
             let url = format!("{}/{path}", *addresses.borrow_and_update());
-            let mut request = self.client.post(url).json(&json!({ "author_id": self.authors[post.author], "text": post.text }));
+            let mut request = self
+                .client
+                .post(url)
+                .json(&json!({ "author_id": self.authors[post.author], "text": post.text }));
             if let Some(key) = post.key {
                 request = request.header("idempotency-key", key.to_string());
             }
             let received = async {
                 let response = request.send().await?;
-                let (status, replayed) = (response.status(), response.headers().contains_key("idempotency-replayed"));
+                let (status, replayed) =
+                    (response.status(), response.headers().contains_key("idempotency-replayed"));
                 Ok::<_, reqwest::Error>((status, replayed, response.json::<Value>().await?))
             };
             match received.await {
@@ -140,7 +170,10 @@ impl Crowd {
                 Err(error) => {
                     answer.interrupted = true;
                     let restarted = timeout(Duration::from_secs(60), addresses.changed()).await;
-                    assert!(matches!(restarted, Ok(Ok(()))), "the server is gone, and nobody killed it: {error}");
+                    assert!(
+                        matches!(restarted, Ok(Ok(()))),
+                        "the server is gone, and nobody killed it: {error}"
+                    );
                     if post.key.is_none() {
                         return answer;
                     }

@@ -39,7 +39,9 @@ enum Role {
 async fn main() -> ExitCode {
     let flags = Flags::parse();
     match &flags.role {
-        Some(Role::Serve(options)) => local::server::run(options, std::future::pending()).await.expect("a server"),
+        Some(Role::Serve(options)) => {
+            local::server::run(options, std::future::pending()).await.expect("a server")
+        }
         None if flags.kills > 0 => survive(&flags).await,
         None => carry(&flags).await,
     }
@@ -59,9 +61,16 @@ async fn carry(flags: &Flags) {
     let sample = async {
         for tenth in 0..=10 {
             crowd.progress(flags.posts * tenth / 10).await;
-            let database = ["", "-wal"].map(|end| file.with_extension(format!("db{end}")).metadata().map_or(0, |file| file.len()));
+            let database = ["", "-wal"].map(|end| {
+                file.with_extension(format!("db{end}")).metadata().map_or(0, |file| file.len())
+            });
             let database = database.iter().sum::<u64>() >> 20;
-            println!("| {} | {} MiB | {} MiB | {database} MiB |", flags.posts * tenth / 10, server.memory(), engine.memory());
+            println!(
+                "| {} | {} MiB | {} MiB | {database} MiB |",
+                flags.posts * tenth / 10,
+                server.memory(),
+                engine.memory()
+            );
             memory.push(server.memory());
         }
     };
@@ -71,8 +80,15 @@ async fn carry(flags: &Flags) {
     check::database(&file, &crowd, &posts);
     // The first posts warm the allocator up; from then on each request gives back what it took.
     let (early, end) = (memory[2], memory[10]);
-    assert!(end <= early + early / 4 + 8, "the server grows: {early} MiB after a fifth of the posts, {end} MiB at the end");
-    println!("{}\nNothing lost, nothing twice: {} posts, and the server's memory is flat.", crowd.summary(&posts), flags.posts);
+    assert!(
+        end <= early + early / 4 + 8,
+        "the server grows: {early} MiB after a fifth of the posts, {end} MiB at the end"
+    );
+    println!(
+        "{}\nNothing lost, nothing twice: {} posts, and the server's memory is flat.",
+        crowd.summary(&posts),
+        flags.posts
+    );
 }
 
 /// The server is killed in the middle, again and again, and started again on the same file.
@@ -85,7 +101,8 @@ async fn survive(flags: &Flags) {
     let crowd = Crowd::prepare(flags.posts, addresses).await;
     let kill = async {
         for number in 0..flags.kills {
-            let (from, to) = (flags.posts * number / flags.kills, flags.posts * (number + 1) / flags.kills);
+            let (from, to) =
+                (flags.posts * number / flags.kills, flags.posts * (number + 1) / flags.kills);
             crowd.progress(fastrand::usize(from..to)).await;
             server.kill();
             server = start();
@@ -96,5 +113,10 @@ async fn survive(flags: &Flags) {
     check::api(&server.api, &crowd, &posts).await;
     drop(server);
     check::database(&file, &crowd, &posts);
-    println!("{}\nNothing lost, nothing twice: {} posts, {} kills.", crowd.summary(&posts), flags.posts, flags.kills);
+    println!(
+        "{}\nNothing lost, nothing twice: {} posts, {} kills.",
+        crowd.summary(&posts),
+        flags.posts,
+        flags.kills
+    );
 }

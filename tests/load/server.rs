@@ -21,7 +21,10 @@ impl Server {
     /// Starts one with these flags, on ports that are free, and waits until it listens.
     pub(crate) fn start(flags: &[&OsStr]) -> Self {
         let mut command = Command::new(env::current_exe().expect("this program"));
-        command.args(["serve", "--port", "0", "--dynamodb-port", "0"]).args(flags).env_remove("AWS_ENDPOINT_URL_DYNAMODB");
+        command
+            .args(["serve", "--port", "0", "--dynamodb-port", "0"])
+            .args(flags)
+            .env_remove("AWS_ENDPOINT_URL_DYNAMODB");
         let mut process = command.stdout(Stdio::piped()).spawn().expect("a process");
         let mut said = BufReader::new(process.stdout.take().expect("what it says"));
         // Its first line names the API, its second the engine.

@@ -78,7 +78,14 @@ pub(crate) struct Answer {
 
 impl World {
     pub(crate) fn new(table: Table, network: Arc<Network>, haste: u32) -> Self {
-        Self { table, network, authors: Vec::new(), conversations: Vec::new(), haste, known: Mutex::default() }
+        Self {
+            table,
+            network,
+            authors: Vec::new(),
+            conversations: Vec::new(),
+            haste,
+            known: Mutex::default(),
+        }
     }
 
     pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
@@ -101,28 +108,38 @@ impl World {
             Some("delete") => Method::DELETE,
             _ => Method::GET,
         };
-        let mut request = Request::new(if body.is_null() { Body::Empty } else { Body::Text(body.to_string()) });
+        let mut request =
+            Request::new(if body.is_null() { Body::Empty } else { Body::Text(body.to_string()) });
         *request.method_mut() = method;
         request.headers_mut().insert("content-type", "application/json".parse().expect("a value"));
         if let Some(key) = key {
-            request.headers_mut().insert("idempotency-key", key.to_string().parse().expect("a value"));
+            request
+                .headers_mut()
+                .insert("idempotency-key", key.to_string().parse().expect("a value"));
         }
-        let parameters = |pairs: &[(&str, String)]| -> std::collections::HashMap<String, Vec<String>> {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), vec![value.clone()])).collect()
-        };
+        let parameters =
+            |pairs: &[(&str, String)]| -> std::collections::HashMap<String, Vec<String>> {
+                pairs
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), vec![value.clone()]))
+                    .collect()
+            };
         let request = request
             .with_path_parameters(parameters(path))
             .with_query_string_parameters(parameters(query))
             .with_lambda_context(Context::default());
-        let handler = functions::handler(function).expect("a function");
-        let response = handler.respond(&self.table, Auth::Open, request).await;
+        let (function, missing) = (function, "a function");
+        let response =
+            local::invoke(function, &self.table, Auth::Open, request).await.expect(missing);
         let answer = Answer {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
             body: serde_json::from_slice(response.body()).unwrap_or_default(),
         };
         self.network.note(&format!("{function} {}", answer.status));
-        if answer.status == 503 && answer.headers.get("retry-after").is_none_or(|value| value != "1") {
+        if answer.status == 503
+            && answer.headers.get("retry-after").is_none_or(|value| value != "1")
+        {
             self.wrong(format!("{function}: a 503 that does not say when to come again"));
         }
         answer
@@ -136,7 +153,11 @@ impl World {
             let answer = self.ask(function, &[], &[], key, &body).await;
             match answer.status {
                 201 => {
-                    let name = body["first_name"].as_str().or(body["subject"].as_str()).unwrap_or_default().to_owned();
+                    let name = body["first_name"]
+                        .as_str()
+                        .or(body["subject"].as_str())
+                        .unwrap_or_default()
+                        .to_owned();
                     self.known().creations.push((name, key.is_some(), unknown));
                     return answer.body["id"].as_str().expect("an id").to_owned();
                 }
@@ -164,7 +185,8 @@ impl World {
     /// One request to post.
     async fn post_once(&self, post: &Post, key: Option<Uuid>) -> Told {
         let body = json!({ "author_id": self.authors[post.author], "text": "x", "metadata": { "name": post.name } });
-        let answer = self.ask("create-message", &[self.path(post.conversation)], &[], key, &body).await;
+        let answer =
+            self.ask("create-message", &[self.path(post.conversation)], &[], key, &body).await;
         match answer.status {
             201 => Told::Stored(answer.body),
             410 => Told::Gone,
@@ -229,8 +251,13 @@ async fn post_until_told(world: &Arc<World>, rng: &mut Rng, post: &Post) -> Vec<
         } else {
             // Some clients wait for a while only. The service goes on.
             let (task_world, task_post) = (world.clone(), post.clone());
-            let asked: JoinHandle<Told> = tokio::spawn(async move { task_world.post_once(&task_post, key).await });
-            let patience = if rng.u32(..8) == 0 { Duration::from_millis(rng.u64(1..300)) } else { Duration::from_secs(60) };
+            let asked: JoinHandle<Told> =
+                tokio::spawn(async move { task_world.post_once(&task_post, key).await });
+            let patience = if rng.u32(..8) == 0 {
+                Duration::from_millis(rng.u64(1..300))
+            } else {
+                Duration::from_secs(60)
+            };
             told.push(match timeout(patience / world.haste.min(4), asked).await {
                 Ok(answered) => answered.unwrap_or(Told::Unknown),
                 Err(_) => Told::Unknown,
@@ -249,14 +276,21 @@ async fn post_until_told(world: &Arc<World>, rng: &mut Rng, post: &Post) -> Vec<
 }
 
 /// Follows a conversation by `after`, until `done`; then until there is no more.
-pub(crate) async fn poller(world: Arc<World>, mut rng: Rng, conversation: usize, done: Arc<std::sync::atomic::AtomicBool>) {
+pub(crate) async fn poller(
+    world: Arc<World>,
+    mut rng: Rng,
+    conversation: usize,
+    done: Arc<std::sync::atomic::AtomicBool>,
+) {
     let mut seen: Vec<Value> = Vec::new();
     loop {
         let last_round = done.load(std::sync::atomic::Ordering::Relaxed);
         let after = seen.last().map_or("0".to_owned(), |message| message["seq"].to_string());
         let limit = rng.u32(1..=20).to_string();
         let query = [("after", after), ("limit", limit)];
-        let answer = world.ask("list-messages", &[world.path(conversation)], &query, None, &Value::Null).await;
+        let answer = world
+            .ask("list-messages", &[world.path(conversation)], &query, None, &Value::Null)
+            .await;
         let page = answer.body["results"].as_array().cloned().unwrap_or_default();
         match answer.status {
             200 if last_round && page.is_empty() => break,
@@ -274,7 +308,9 @@ pub(crate) async fn poller(world: Arc<World>, mut rng: Rng, conversation: usize,
 pub(crate) async fn reader(world: Arc<World>, mut rng: Rng, conversation: usize) {
     for _ in 0..8 {
         world.pause(&mut rng, 600).await;
-        let answer = world.ask("get-conversation", &[world.path(conversation)], &[], None, &Value::Null).await;
+        let answer = world
+            .ask("get-conversation", &[world.path(conversation)], &[], None, &Value::Null)
+            .await;
         if answer.status != 200 {
             continue;
         }
@@ -284,9 +320,13 @@ pub(crate) async fn reader(world: Arc<World>, mut rng: Rng, conversation: usize)
             .flatten()
             .filter_map(|message| message["seq"].as_u64())
             .collect();
-        let whole = places.windows(2).all(|pair| pair[0] == pair[1] + 1) && places.last().is_none_or(|last| *last == 1);
+        let whole = places.windows(2).all(|pair| pair[0] == pair[1] + 1)
+            && places.last().is_none_or(|last| *last == 1);
         if !whole || answer.body["last_seq"].as_u64() != places.first().copied().or(Some(0)) {
-            world.wrong(format!("a page with a hole: {places:?}, last_seq {}", answer.body["last_seq"]));
+            world.wrong(format!(
+                "a page with a hole: {places:?}, last_seq {}",
+                answer.body["last_seq"]
+            ));
         }
     }
 }

@@ -58,18 +58,25 @@ async fn scenario(seed: u64, sockets: bool) -> Run {
     let haste = if sockets { 20 } else { 1 };
     let mut rng = Rng::with_seed(seed ^ 0x5eed);
     let network = Network::new(engine::open(None).expect("a database"), seed, haste);
-    let table = if sockets { Table::at(&network.listen().await, "chat") } else { Table::on(network.client(), "chat") };
+    let table = if sockets {
+        Table::connect(&network.listen().await, "chat")
+    } else {
+        Table::with_http_client(network.client(), "chat")
+    };
     let trouble = network.trouble();
     network.calm();
     table.create(&Template::parse(TEMPLATE).expect("the template").table).await.expect("a table");
     let mut world = World::new(table, network.clone(), haste);
     network.storm(trouble);
     for number in 0..rng.usize(1..=3) {
-        let id = world.create(&mut rng, "create-profile", json!({ "first_name": format!("Author {number}") })).await;
+        let id = world
+            .create(&mut rng, "create-profile", json!({ "first_name": format!("Author {number}") }))
+            .await;
         world.authors.push(id);
     }
     for number in 0..rng.usize(1..=2) {
-        let opening = json!({ "subject": format!("Conversation {number}"), "author_id": world.authors[0] });
+        let opening =
+            json!({ "subject": format!("Conversation {number}"), "author_id": world.authors[0] });
         let id = world.create(&mut rng, "create-conversation", opening).await;
         world.conversations.push(id);
     }
@@ -78,7 +85,12 @@ async fn scenario(seed: u64, sockets: bool) -> Run {
     let done = Arc::new(AtomicBool::new(false));
     let mut lookers = Vec::new();
     for conversation in 0..world.conversations.len() {
-        lookers.push(tokio::spawn(clients::poller(world.clone(), rng.fork(), conversation, done.clone())));
+        lookers.push(tokio::spawn(clients::poller(
+            world.clone(),
+            rng.fork(),
+            conversation,
+            done.clone(),
+        )));
         lookers.push(tokio::spawn(clients::reader(world.clone(), rng.fork(), conversation)));
     }
     let mut posters = Vec::new();
@@ -90,13 +102,23 @@ async fn scenario(seed: u64, sockets: bool) -> Run {
         world.pause(&mut rng, 2000).await;
         let conversation = rng.usize(..world.conversations.len());
         world.known().deleted_conversations.push(conversation);
-        world.ask("delete-conversation", &[world.path(conversation)], &[], None, &Value::Null).await;
+        world
+            .ask("delete-conversation", &[world.path(conversation)], &[], None, &Value::Null)
+            .await;
     }
     if rng.u32(..8) == 0 {
         world.pause(&mut rng, 2000).await;
         let author = rng.usize(..world.authors.len());
         world.known().deleted_profiles.push(author);
-        world.ask("delete-profile", &[("profile_id", world.authors[author].clone())], &[], None, &Value::Null).await;
+        world
+            .ask(
+                "delete-profile",
+                &[("profile_id", world.authors[author].clone())],
+                &[],
+                None,
+                &Value::Null,
+            )
+            .await;
     }
     for poster in posters {
         poster.await.expect("no panic");
@@ -124,12 +146,15 @@ fn play_all(first: u64, count: u64, until: Option<Instant>, sockets: bool) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let over = seed - first >= count || until.is_some_and(|until| Instant::now() > until);
+                    let over =
+                        seed - first >= count || until.is_some_and(|until| Instant::now() > until);
                     if over || failed.lock().expect("no panic").is_some() {
                         break;
                     }
                     let run = catch_unwind(AssertUnwindSafe(|| play(seed, sockets)));
-                    let broken = run.as_ref().map_or_else(|_| vec!["a panic".to_owned()], |run| run.broken.clone());
+                    let broken = run
+                        .as_ref()
+                        .map_or_else(|_| vec!["a panic".to_owned()], |run| run.broken.clone());
                     if !broken.is_empty() {
                         failed.lock().expect("no panic").get_or_insert((seed, broken));
                     }
@@ -145,9 +170,13 @@ fn play_all(first: u64, count: u64, until: Option<Instant>, sockets: bool) {
         }
     });
     let (seeds, counts, posts) = *total.lock().expect("no panic");
-    println!("{seeds} seeds from {first}: {posts} posts, {} requests to the table, {} faults", counts.requests, counts.faults);
+    println!(
+        "{seeds} seeds from {first}: {posts} posts, {} requests to the table, {} faults",
+        counts.requests, counts.faults
+    );
     if let Some((seed, broken)) = failed.into_inner().expect("no panic") {
-        let how = if sockets { "over sockets, so it need not fail again" } else { "replay it: SEED=" };
+        let how =
+            if sockets { "over sockets, so it need not fail again" } else { "replay it: SEED=" };
         panic!("seed {seed}, {how}{seed}\n  {}", broken.join("\n  "));
     }
 }

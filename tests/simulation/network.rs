@@ -108,7 +108,8 @@ impl Network {
         state.trouble = trouble;
         if state.trouble > 0 && state.rng.u32(..5) == 0 {
             let start = Instant::now() + Duration::from_millis(state.rng.u64(..3000)) / haste;
-            state.outage = Some((start, start + Duration::from_millis(state.rng.u64(100..12_000)) / haste));
+            state.outage =
+                Some((start, start + Duration::from_millis(state.rng.u64(100..12_000)) / haste));
         }
     }
 
@@ -194,11 +195,16 @@ impl Network {
         }
         let trouble = state.trouble;
         let rng = &mut state.rng;
-        let goes_wrong = |rng: &mut Rng, share: u32| trouble > 0 && rng.u32(..100) < trouble * share / 100;
+        let goes_wrong =
+            |rng: &mut Rng, share: u32| trouble > 0 && rng.u32(..100) < trouble * share / 100;
         // Some requests and some answers take longer than the service waits, and are carried out all the same.
         let takes = |rng: &mut Rng| {
             let long = goes_wrong(rng, 20);
-            Duration::from_micros(if long { rng.u64(200_000..6_000_000) } else { rng.u64(500..15_000) }) / haste
+            Duration::from_micros(if long {
+                rng.u64(200_000..6_000_000)
+            } else {
+                rng.u64(500..15_000)
+            }) / haste
         };
         let (before, after) = (takes(rng), takes(rng));
         let mut fates = vec![
@@ -240,7 +246,8 @@ impl Network {
 
     /// Lets the engine carry a request out, as DynamoDB would.
     fn carry(&self, target: &str, operation: &str, request: &Value) -> (u16, Value) {
-        let (status, answer) = engine::answer(&self.database, target, request.to_string().as_bytes());
+        let (status, answer) =
+            engine::answer(&self.database, target, request.to_string().as_bytes());
         let mut answer: Value = serde_json::from_str(&answer).expect("JSON");
         if operation == "TransactWriteItems" {
             let mut state = self.state();
@@ -267,9 +274,15 @@ impl Network {
         let guilty = rng.usize(..items.max(1));
         let reasons: Vec<Value> = (0..items)
             .map(|index| match rng.u32(..6) {
-                0 if index == guilty => json!({ "Code": "ThrottlingError", "Message": "Too much at once" }),
-                1 if index == guilty => json!({ "Code": "ProvisionedThroughputExceeded", "Message": "Too much" }),
-                n if index == guilty || n == 0 => json!({ "Code": "TransactionConflict", "Message": "Ongoing" }),
+                0 if index == guilty => {
+                    json!({ "Code": "ThrottlingError", "Message": "Too much at once" })
+                }
+                1 if index == guilty => {
+                    json!({ "Code": "ProvisionedThroughputExceeded", "Message": "Too much" })
+                }
+                n if index == guilty || n == 0 => {
+                    json!({ "Code": "TransactionConflict", "Message": "Ongoing" })
+                }
                 _ => json!({ "Code": "None" }),
             })
             .collect();
@@ -281,8 +294,9 @@ impl Network {
         let mut state = self.state();
         state.fresh.retain(|(_, put)| put.elapsed() < HIDDEN);
         let Some(items) = answer["Items"].as_array_mut() else { return };
-        let fresh: Vec<usize> =
-            (0..items.len()).filter(|&index| state.fresh.iter().any(|(put, _)| *put == keys(&items[index]))).collect();
+        let fresh: Vec<usize> = (0..items.len())
+            .filter(|&index| state.fresh.iter().any(|(put, _)| *put == keys(&items[index])))
+            .collect();
         if let Some(&index) = state.rng.choice(&fresh) {
             items.remove(index);
             answer["Count"] = json!(answer["Items"].as_array().map_or(0, Vec::len));
@@ -299,7 +313,10 @@ impl Network {
                 let (status, answer) = self.carry(target, operation, &request);
                 return Some((status, answer.to_string()));
             }
-            "BatchGetItem" => ("UnprocessedKeys", self.split(&mut request["RequestItems"], |keys| &mut keys["Keys"])),
+            "BatchGetItem" => (
+                "UnprocessedKeys",
+                self.split(&mut request["RequestItems"], |keys| &mut keys["Keys"]),
+            ),
             _ => ("UnprocessedItems", self.split(&mut request["RequestItems"], |writes| writes)),
         };
         let (status, mut answer) = self.carry(target, operation, &request);
@@ -329,15 +346,21 @@ impl Network {
 
     /// Reads each key by itself, with time in between: what is read together need not be of one moment.
     async fn one_by_one(&self, target: &str, operation: &str, request: &Value) -> Outcome {
-        let (name, keys) = request["RequestItems"].as_object().and_then(|tables| tables.iter().next()).expect("a table");
+        let (name, keys) = request["RequestItems"]
+            .as_object()
+            .and_then(|tables| tables.iter().next())
+            .expect("a table");
         let mut each = keys["Keys"].as_array().expect("keys").clone();
         each.sort_by_key(|key| place(&self.state().known, key));
         let mut items = Vec::new();
         for key in each {
             let mut one = keys.clone();
             one["Keys"] = json!([key]);
-            let (_, mut answer) = self.carry(target, operation, &json!({ "RequestItems": { name: one } }));
-            items.extend(answer["Responses"][name].as_array_mut().map(std::mem::take).unwrap_or_default());
+            let (_, mut answer) =
+                self.carry(target, operation, &json!({ "RequestItems": { name: one } }));
+            items.extend(
+                answer["Responses"][name].as_array_mut().map(std::mem::take).unwrap_or_default(),
+            );
             let pause = Duration::from_millis(self.state().rng.u64(..40)) / self.haste;
             sleep(pause).await;
         }
@@ -352,7 +375,8 @@ fn keys(item: &Value) -> [Value; 2] {
 /// Where an entry of a batch stands among the others, by what is the same in each run.
 fn place(known: &HashMap<String, usize>, entry: &Value) -> (Option<usize>, String) {
     let key = if entry["DeleteRequest"].is_null() { entry } else { &entry["DeleteRequest"]["Key"] };
-    let (pk, sk) = (key["pk"]["S"].as_str().unwrap_or_default(), key["sk"]["S"].as_str().unwrap_or_default());
+    let (pk, sk) =
+        (key["pk"]["S"].as_str().unwrap_or_default(), key["sk"]["S"].as_str().unwrap_or_default());
     (known.get(pk).copied(), sk.to_owned())
 }
 

@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    functions::run(functions::profiles::create_profile).await
+    functions::runtime::serve(&functions::operations::CREATE_PROFILE).await
 }

@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    functions::run(functions::messages::delete_message).await
+    functions::runtime::serve(&functions::operations::DELETE_MESSAGE).await
 }

@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    functions::run(functions::conversations::list_conversations).await
+    functions::runtime::serve(&functions::operations::LIST_CONVERSATIONS).await
 }

@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    functions::run(functions::messages::list_messages).await
+    functions::runtime::serve(&functions::operations::LIST_MESSAGES).await
 }

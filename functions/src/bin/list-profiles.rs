@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    functions::run(functions::profiles::list_profiles).await
+    functions::runtime::serve(&functions::operations::LIST_PROFILES).await
 }

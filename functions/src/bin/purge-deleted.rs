@@ -1,6 +1,6 @@
-//! The Lambda function `purge-deleted`, which runs on a schedule.
+//! The scheduled Lambda function `purge-deleted`.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    functions::run_scheduled(functions::conversations::purge_deleted).await
+    functions::runtime::serve_job(functions::jobs::purge_deleted).await
 }

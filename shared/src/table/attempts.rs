@@ -1,23 +1,20 @@
-//! The one loop that tries again, for everything that talks to the table: when, how often, and until when.
+//! The one retry loop: when a request to DynamoDB is sent again, and until when.
 //!
-//! What matters is whether an attempt was answered. One that was not may have been carried out, and only the very same request
-//! may follow it; see [`Effect`].
+//! An attempt that was answered is decided. One that was not answered is undecided: it may have been
+//! committed, or may be committed later, and only the same request may follow it. See [`Effect`].
 
 use std::future::Future;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::transact_write_items::{TransactWriteItemsError, TransactWriteItemsOutput};
-use aws_sdk_dynamodb::types::{CancellationReason, ReturnConsumedCapacity, TransactWriteItem};
 use tokio::time::{Instant, sleep, timeout_at};
-use uuid::Uuid;
 
-use super::{Item, Table};
+use super::client::Table;
 use crate::error::Cause;
 use crate::{Error, Result};
 
-/// With less time left there is no further attempt: it might be cut off unanswered, and its outcome stay unknown.
+/// The least time for an attempt. With less time left none is sent: it might end undecided.
 pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(400);
 
 /// What the pause before the next attempt depends on.
@@ -25,68 +22,88 @@ pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(400);
 pub struct Setback {
     /// How many attempts were made.
     pub made: u32,
-    /// How much time is left.
+    /// The time until the deadline.
     pub left: Duration,
-    /// Whether it was a transaction, and DynamoDB said that too much is asked of it.
+    /// Whether the attempt was a transaction that DynamoDB throttled.
     pub throttled: bool,
 }
 
-/// How long to wait before the next attempt; `None` when there shall be none.
+/// Returns how long to wait before the next attempt; `None` if none must follow.
 pub type Backoff = fn(Setback) -> Option<Duration>;
 
-/// The pause before the next attempt, drawn evenly from nothing to its bound ("full jitter"), so that those who collided do not
-/// meet again. The bound is a share of the time left: those who have waited long pause shorter, and so go first. After a collision
-/// it starts at 40 ms and doubles up to there. A transaction that is throttled leaves more room, since failed attempts cost a
-/// partition as much as others. What other numbers would do is measured in `tests/contention`.
+/// Returns a random pause from zero to a bound ("full jitter"), so that requests that collided do not
+/// collide again.
+///
+/// The bound is a share of the time left, so the requests that have waited longest pause shortest.
+/// After a conflict it starts at 40 ms and doubles up to that share. After throttling it is larger,
+/// because failed attempts use the partition's capacity too. `tests/contention` measures other values.
 #[must_use]
 pub fn backoff(Setback { made, left, throttled }: Setback) -> Option<Duration> {
-    // So that the next attempt, after the longest pause, still has its time.
+    // The next attempt must have its time, even after the longest pause.
     let spare = left.checked_sub(SHORTEST_ATTEMPT)?;
     let bound = if throttled {
         left / 3
     } else {
-        Duration::from_millis(40).saturating_mul(2_u32.saturating_pow(made.saturating_sub(1))).min(left / 24)
+        let doubled = 2_u32.saturating_pow(made.saturating_sub(1));
+        Duration::from_millis(40).saturating_mul(doubled).min(left / 24)
     };
     Some(bound.min(spare).mul_f64(fastrand::f64()))
 }
 
-/// What a request does when it is carried out, and so what it means that nobody knows whether it was.
+/// What a request changes, and so what an undecided attempt at it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Nothing: an unanswered read wrote nothing.
+    /// Nothing: an undecided read is harmless.
     Read,
-    /// One item, to the same values each time: safe to send again, but an unanswered one may have been carried out, and a later
-    /// refusal says nothing about that.
+    /// One item, always to the same values. It may be sent again. A refusal of a later attempt proves
+    /// nothing about an earlier, undecided one.
     Write,
-    /// A transaction with a client token: DynamoDB answers for all attempts that carry the same token.
+    /// A transaction with a client token: DynamoDB decides once for all attempts with one token.
     Transaction,
 }
 
-/// Why an attempt did not succeed.
+/// Why an attempt failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// No other attempt would.
+    /// Every other attempt would fail too.
     Final(Error),
-    /// It was answered and wrote nothing; another may succeed.
+    /// It stored nothing; another attempt may succeed.
     Refused(Cause),
-    /// The same, because too much is asked at once.
+    /// It stored nothing, because DynamoDB throttled it.
     Throttled(Cause),
-    /// It was not answered, or not with an outcome.
-    Unclear(Cause),
+    /// It is unknown whether it was, or will be, committed.
+    Undecided(Cause),
 }
 
-/// The attempts at one request.
+/// The attempts at one request, and what is known about those that were not answered.
 #[derive(Debug)]
 pub(super) struct Attempts<'t> {
-    table: &'t Table,
+    pub(super) table: &'t Table,
     effect: Effect,
     made: u32,
-    unclear: bool,
+    undecided: bool,
+}
+
+/// The result of a conditional write.
+pub(super) enum Written<T, R> {
+    /// The write was committed.
+    Stored(T),
+    /// The condition failed. If `undecided`, an earlier attempt may have been committed.
+    Refused { reason: R, undecided: bool },
 }
 
 impl Table {
+    /// Returns whether too little time is left for another attempt.
+    pub(super) fn is_out_of_time(&self) -> bool {
+        self.time_left() < SHORTEST_ATTEMPT
+    }
+
+    fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     pub(super) fn attempts(&self, effect: Effect) -> Attempts<'_> {
-        Attempts { table: self, effect, made: 0, unclear: false }
+        Attempts { table: self, effect, made: 0, undecided: false }
     }
 
     /// Sends a read until it is answered.
@@ -97,20 +114,20 @@ impl Table {
     {
         let mut attempts = self.attempts(Effect::Read);
         loop {
-            match attempts.run(send()).await {
+            match attempts.send(send()).await {
                 Ok(output) => return Ok(output),
-                Err(error) => attempts.after(classify(error)).await?,
+                Err(error) => attempts.pause_after(classify(error)).await?,
             }
         }
     }
 
-    /// Sends a write of one item until it is answered: with its output, or with the reason that `refused` finds in the error,
-    /// which is a failed condition. The flag tells whether an earlier attempt may have been carried out.
+    /// Sends a write of one item until it is decided. `refused` returns the reason if an error is a
+    /// failed condition.
     pub(super) async fn send_write<T, R, E, F>(
         &self,
         send: impl Fn() -> F,
         refused: impl Fn(&E) -> Option<R>,
-    ) -> Result<Result<T, (R, bool)>>
+    ) -> Result<Written<T, R>>
     where
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -118,20 +135,21 @@ impl Table {
         let mut attempts = self.attempts(Effect::Write);
         loop {
             attempts.check_time()?;
-            match attempts.run(send()).await {
-                Ok(output) => return Ok(Ok(output)),
-                Err(error) => match error.as_service_error().and_then(&refused) {
-                    Some(reason) => return Ok(Err((reason, attempts.unclear))),
-                    None => attempts.after(classify(error)).await?,
-                },
+            let error = match attempts.send(send()).await {
+                Ok(output) => return Ok(Written::Stored(output)),
+                Err(error) => error,
+            };
+            if let Some(reason) = error.as_service_error().and_then(&refused) {
+                return Ok(Written::Refused { reason, undecided: attempts.undecided });
             }
+            attempts.pause_after(classify(error)).await?;
         }
     }
 }
 
 impl Attempts<'_> {
-    /// Makes one attempt, for as long as the deadline allows.
-    pub(super) async fn run<T, E>(
+    /// Makes one attempt, until the deadline.
+    pub(super) async fn send<T, E>(
         &mut self,
         attempt: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     ) -> Result<T, SdkError<E, HttpResponse>> {
@@ -146,158 +164,92 @@ impl Attempts<'_> {
         }
     }
 
-    /// Fails when there is too little time for a write, because a read before it took so long: it might be cut off unanswered.
-    fn check_time(&self) -> Result<()> {
-        if self.left() < SHORTEST_ATTEMPT {
-            return Err(self.judge(Error::Unavailable("too little time is left".into())));
+    /// Checks that there is time for a write; a read before it may have taken too long.
+    pub(super) fn check_time(&self) -> Result<()> {
+        if self.table.is_out_of_time() {
+            return Err(self.qualify(Error::Unavailable("too little time is left".into())));
         }
         Ok(())
     }
 
-    fn left(&self) -> Duration {
-        self.table.deadline.saturating_duration_since(Instant::now())
-    }
-
-    /// Waits before the next attempt; or fails when there is none, with what is then known.
-    pub(super) async fn after(&mut self, failure: Failure) -> Result<()> {
-        let throttled = self.effect == Effect::Transaction && matches!(failure, Failure::Throttled(_));
+    /// Pauses before the next attempt. Errors: if none must follow, what is known by then.
+    pub(super) async fn pause_after(&mut self, failure: Failure) -> Result<()> {
+        let transaction = self.effect == Effect::Transaction;
+        let throttled = transaction && matches!(failure, Failure::Throttled(_));
         let cause = match failure {
-            // Whatever this one says, it does not tell what became of an earlier one.
-            Failure::Final(Error::Unavailable(cause)) if self.unclear => return Err(Error::Unknown(cause)),
-            Failure::Final(error) => return Err(error),
+            Failure::Final(error) => return Err(self.qualify(error)),
             Failure::Refused(cause) | Failure::Throttled(cause) => cause,
-            Failure::Unclear(cause) => {
-                self.unclear |= self.effect != Effect::Read;
+            Failure::Undecided(cause) => {
+                self.undecided |= self.effect != Effect::Read;
                 cause
             }
         };
-        let Some(pause) = (self.table.backoff)(Setback { made: self.made, left: self.left(), throttled }) else {
-            return Err(if self.unclear { Error::Unknown(cause) } else { Error::Unavailable(cause) });
+        let setback = Setback { made: self.made, left: self.table.time_left(), throttled };
+        let Some(pause) = (self.table.backoff)(setback) else {
+            return Err(self.qualify(Error::Unavailable(cause)));
         };
         sleep(pause).await;
         Ok(())
     }
 
-    /// Whether an attempt was not answered that may yet be carried out: late, when a later one has been refused already.
-    pub(super) fn may_arrive(&self) -> bool {
-        self.unclear
+    /// Returns whether an attempt is undecided.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.undecided
     }
 
-    /// What an error of something else, such as a read, says of this request: that it wrote nothing is not known while an attempt
-    /// may arrive.
-    pub(super) fn judge(&self, error: Error) -> Error {
-        if self.unclear { error.after_a_write() } else { error }
+    /// Sets whether an attempt is undecided, when something else has decided it.
+    pub(super) fn set_undecided(&mut self, undecided: bool) {
+        self.undecided = undecided;
     }
 
-    /// Takes note that no earlier attempt can be carried out any more.
-    pub(super) fn none_can_arrive(&mut self) {
-        self.unclear = false;
-    }
-
-    /// Sends a transaction until DynamoDB has decided it; the same token stands for all attempts. A token may come again with the very
-    /// same items after they were cancelled: of all that carry it, one at most is carried out, however late they arrive.
-    pub(super) async fn transact(&mut self, items: Vec<TransactWriteItem>, token: Uuid) -> Result<Decision> {
-        let table = self.table;
-        let unclear_before = self.unclear;
-        let request = table
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(items))
-            .client_request_token(token.to_string())
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        loop {
-            self.check_time()?;
-            let error = match self.run(request.clone().send()).await {
-                Ok(output) => {
-                    table.count_written(TransactWriteItemsOutput::consumed_capacity(&output));
-                    return Ok(Decision::Committed);
-                }
-                Err(error) => error,
-            };
-            match error.as_service_error() {
-                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                    let reasons = Reasons(cancelled.cancellation_reasons().to_vec());
-                    // What a condition refuses now it refuses for ever, since `last_seq` and `points` only grow and keys stay: so
-                    // none of the attempts with this token can be carried out any more. After a mere conflict one can.
-                    if reasons.any_condition() {
-                        self.unclear = unclear_before;
-                    }
-                    return Ok(Decision::Cancelled(reasons));
-                }
-                _ => self.after(classify(error)).await?,
-            }
-        }
+    /// Returns the error of the whole request: while an attempt is undecided, no error can claim that
+    /// nothing was stored.
+    pub(super) fn qualify(&self, error: Error) -> Error {
+        if self.undecided { error.after_a_write() } else { error }
     }
 }
 
-/// What DynamoDB decided about a transaction.
-pub(super) enum Decision {
-    Committed,
-    Cancelled(Reasons),
-}
-
-/// Why a transaction was cancelled: one reason for each of its items, in their order.
-#[derive(Debug)]
-pub(super) struct Reasons(Vec<CancellationReason>);
-
-impl Reasons {
-    /// Whether the condition on this item failed; if so, with the item as it is, if it is.
-    pub(super) fn failed_condition(&self, index: usize) -> Option<Option<&Item>> {
-        let reason = self.0.get(index)?;
-        (reason.code() == Some("ConditionalCheckFailed")).then(|| reason.item())
-    }
-
-    fn any_condition(&self) -> bool {
-        (0..self.0.len()).any(|index| self.failed_condition(index).is_some())
-    }
-
-    /// Whether nothing but conditions failed: nobody held the items, and their values came back.
-    pub(super) fn only_conditions(&self) -> bool {
-        self.0.iter().all(|reason| matches!(reason.code(), None | Some("None" | "ConditionalCheckFailed")))
-    }
-
-    /// What this means for the next attempt: none when a reason is neither a lost race nor passing.
-    pub(super) fn into_failure(self) -> Failure {
-        let codes: Vec<&str> = self.0.iter().map(|reason| reason.code().unwrap_or("None")).collect();
-        let throttled = ["ThrottlingError", "ProvisionedThroughputExceeded"];
-        let refused = ["None", "ConditionalCheckFailed", "TransactionConflict"];
-        let cause = format!("transaction cancelled: {}", codes.join(", "));
-        if codes.iter().any(|code| !throttled.contains(code) && !refused.contains(code)) {
-            Failure::Final(Error::internal(cause))
-        } else if codes.iter().any(|code| throttled.contains(code)) {
-            Failure::Throttled(cause.into())
-        } else {
-            Failure::Refused(cause.into())
-        }
-    }
-}
-
-/// What an error of the SDK says about the next attempt.
+/// Returns what an error of the SDK means for the next attempt.
 pub(super) fn classify<E>(error: SdkError<E, HttpResponse>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     match &error {
         SdkError::ConstructionFailure(_) => Failure::Final(Error::internal(error)),
-        SdkError::ServiceError(answer) if answer.raw().status().is_server_error() => Failure::Unclear(error.into()),
-        SdkError::ServiceError(answer) => match answer.err().code() {
-            Some("TransactionInProgressException") => Failure::Unclear(error.into()),
-            Some("TransactionConflictException") => Failure::Refused(error.into()),
-            Some("ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded") => {
-                Failure::Throttled(error.into())
+        SdkError::ServiceError(answer) if answer.raw().status().is_server_error() => {
+            Failure::Undecided(error.into())
+        }
+        SdkError::ServiceError(answer) => match answer.err().code().unwrap_or_default() {
+            "TransactionConflictException" => Failure::Refused(error.into()),
+            "ProvisionedThroughputExceededException"
+            | "ThrottlingException"
+            | "RequestLimitExceeded" => Failure::Throttled(error.into()),
+            "ValidationException"
+            | "IdempotentParameterMismatchException"
+            | "SerializationException" => Failure::Final(Error::internal(error)),
+            // No table or no permission: nothing was stored, and waiting does not help.
+            "ResourceNotFoundException"
+            | "AccessDeniedException"
+            | "UnrecognizedClientException"
+            | "ExpiredTokenException"
+            | "MissingAuthenticationTokenException"
+            | "InvalidSignatureException"
+            | "IncompleteSignatureException"
+            | "LimitExceededException"
+            | "ItemCollectionSizeLimitExceededException" => {
+                Failure::Final(Error::Unavailable(error.into()))
             }
-            Some("ValidationException" | "IdempotentParameterMismatchException" | "SerializationException") => {
-                Failure::Final(Error::internal(error))
-            }
-            // A table that is missing, credentials that are refused: nothing was written, and it will not pass in milliseconds.
-            _ => Failure::Final(Error::Unavailable(error.into())),
+            // Only a known refusal proves that nothing was stored. A proxy may have answered this.
+            _ => Failure::Undecided(error.into()),
         },
-        SdkError::DispatchFailure(failure) if never_connected(failure.as_connector_error()) => Failure::Refused(error.into()),
-        _ => Failure::Unclear(error.into()),
+        SdkError::DispatchFailure(failure) if never_connected(failure.as_connector_error()) => {
+            Failure::Refused(error.into())
+        }
+        _ => Failure::Undecided(error.into()),
     }
 }
 
-/// Whether the connection was never made, so that nothing can have been sent.
+/// Returns whether no connection was made, so that nothing was sent.
 fn never_connected(error: Option<&(impl std::error::Error + 'static)>) -> bool {
     let mut source = error.map(|error| error as &(dyn std::error::Error + 'static));
     while let Some(error) = source {
@@ -314,13 +266,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_the_longest_pause_there_is_time_for_an_attempt() {
-        for (left, throttled) in (0..=8000).step_by(10).flat_map(|left| [(left, false), (left, true)]) {
-            for made in 1..40 {
-                let left = Duration::from_millis(left);
+    fn the_longest_pause_leaves_time_for_an_attempt() {
+        for left in (0..=8000).step_by(10).map(Duration::from_millis) {
+            for (made, throttled) in (1..40).flat_map(|made| [(made, false), (made, true)]) {
                 let pause = backoff(Setback { made, left, throttled });
                 assert_eq!(pause.is_some(), left >= SHORTEST_ATTEMPT);
-                assert!(pause.is_none_or(|pause| pause + SHORTEST_ATTEMPT <= left), "{pause:?} of {left:?}");
+                let fits = |pause| pause + SHORTEST_ATTEMPT <= left;
+                assert!(pause.is_none_or(fits), "{pause:?} of {left:?}");
             }
         }
     }

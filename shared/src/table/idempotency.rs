@@ -1,50 +1,56 @@
-//! Idempotency keys: the first answer to a POST stands for every repeat.
+//! Idempotency keys: a repeated POST returns the resource that the first one created.
 //!
-//! The key is written in the same transaction as what it stands for, so neither is ever there without the other.
+//! The key is stored in the transaction that creates the resource, so neither exists without the
+//! other. A read may still show one before the other; see [`Table::await_visible`].
 
 use std::fmt::Display;
+use std::future::Future;
 use std::str::FromStr;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::attempts::{Decision, Effect};
+use super::attempts::{Effect, Failure};
+use super::client::Table;
+use super::items::{Attributes, from_attributes, to_attributes};
 use super::keys::Key;
-use super::{Item, Table, read};
-use crate::{Caller, Error, Result, Time};
+use super::transactions::{Decision, Slot};
+use crate::json::canonical;
+use crate::{Caller, Error, Metadata, Result, Time};
 
-/// How long a key stands, in seconds: 7 days.
+/// How long a key is kept, in seconds: 7 days.
 const LIFETIME: i64 = 7 * 24 * 60 * 60;
+/// How long the resource of a new key may be invisible to a read, in seconds.
+const VISIBILITY: i64 = 10;
 
-/// What a client sends along so that a repeated POST has no second effect.
-#[derive(Clone, Debug)]
-pub struct Idempotency {
-    key: Uuid,
-    fingerprint: String,
+/// The key that a client sends so that a repeated POST has no second effect: 1–255 visible ASCII
+/// characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
-impl Idempotency {
-    /// The key, and the request that it stands for: the function, the ids in its path, and the bytes of its body.
-    #[must_use]
-    pub fn new(key: Uuid, function: &str, path_ids: &[String], body: &[u8]) -> Self {
-        let mut hash = Sha256::new();
-        for part in std::iter::once(function).chain(path_ids.iter().map(String::as_str)) {
-            hash.update(part);
-            hash.update([0]);
+impl FromStr for IdempotencyKey {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("must have 1 to 255 visible ASCII characters")
         }
-        hash.update(body);
-        let fingerprint = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { key, fingerprint }
-    }
-
-    pub(super) fn item_key(&self, caller: &Caller) -> Key {
-        Key::idempotency(caller, self.key)
     }
 }
 
-/// What a POST created.
+/// The result of a POST.
 #[derive(Clone, Debug)]
 pub struct Created<T> {
     /// The resource.
@@ -53,8 +59,22 @@ pub struct Created<T> {
     pub replayed: bool,
 }
 
-/// The item of a key. `resource` says where the resource is: its id, or its place in the conversation of the path.
-#[derive(Debug, Serialize, Deserialize)]
+/// A key, and the request that it is used for.
+pub(super) struct KeyedRequest {
+    item_key: Key,
+    fingerprint: String,
+}
+
+/// What the key of an earlier, equal request refers to.
+pub(super) struct Earlier<R> {
+    /// The id of the resource, or the `seq` of a message.
+    pub(super) resource: R,
+    /// Whether the resource may still be invisible to a read.
+    pub(super) recent: bool,
+}
+
+/// The item of a key.
+#[derive(Serialize, Deserialize)]
 pub(super) struct KeyItem {
     #[serde(flatten)]
     key: Key,
@@ -63,35 +83,63 @@ pub(super) struct KeyItem {
     expires_at: i64,
 }
 
-impl KeyItem {
-    /// What the key stands for: nothing once it has expired, whether or not TTL has removed it yet.
-    pub(super) fn judge<R: FromStr>(&self, idempotency: &Idempotency) -> Result<Option<R>> {
-        if self.expires_at <= Time::now().as_second() {
-            Ok(None)
-        } else if self.fingerprint == idempotency.fingerprint {
-            self.resource.parse().map(Some).map_err(|_| Error::internal("an idempotency key that names no resource"))
-        } else {
-            Err(Error::KeyReused)
+impl KeyedRequest {
+    /// Binds a key to a request: the operation, the ids in its path, and its validated input. Neither
+    /// white space nor the order of members nor escapes count.
+    pub(super) fn new(
+        caller: &Caller,
+        key: &IdempotencyKey,
+        operation: &str,
+        path_id: &str,
+        input: &impl Serialize,
+    ) -> Result<Self> {
+        let json = serde_json::to_string(input).map_err(Error::internal)?;
+        let input = canonical(&json, 1 + Metadata::MAX_LEVELS).map_err(Error::internal)?;
+        let mut hash = Sha256::new();
+        for part in [operation, path_id, &input] {
+            hash.update(part);
+            hash.update([0]);
         }
+        let fingerprint = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { item_key: Key::idempotency(caller, key), fingerprint })
     }
 
-    /// The write of a new key, which fails while the key stands.
-    pub(super) fn put(
-        table: &Table,
-        caller: &Caller,
-        idempotency: &Idempotency,
-        resource: impl Display,
-    ) -> Result<TransactWriteItem> {
-        let now = Time::now().as_second();
-        let item = Self {
-            key: idempotency.item_key(caller),
-            fingerprint: idempotency.fingerprint.clone(),
+    pub(super) fn item_key(&self) -> Key {
+        self.item_key.clone()
+    }
+
+    /// Returns what the key's item refers to; `None` if it has expired, whether or not DynamoDB has
+    /// removed it yet. Errors: [`Error::KeyReused`] if it was used for another request.
+    pub(super) fn earlier<R: FromStr>(
+        &self,
+        item: &KeyItem,
+        now: Time,
+    ) -> Result<Option<Earlier<R>>> {
+        let now = now.as_second();
+        if item.expires_at <= now {
+            return Ok(None);
+        }
+        if item.fingerprint != self.fingerprint {
+            return Err(Error::KeyReused);
+        }
+        let invalid = |_| Error::internal("an idempotency key without a resource");
+        let resource = item.resource.parse().map_err(invalid)?;
+        let recent = item.expires_at - LIFETIME > now - VISIBILITY;
+        Ok(Some(Earlier { resource, recent }))
+    }
+
+    /// Builds the write of the key, which fails if the key exists and has not expired.
+    pub(super) fn put(&self, table: &Table, resource: impl Display) -> Result<TransactWriteItem> {
+        let now = table.now().as_second();
+        let item = KeyItem {
+            key: self.item_key(),
+            fingerprint: self.fingerprint.clone(),
             resource: resource.to_string(),
             expires_at: now + LIFETIME,
         };
         let put = Put::builder()
             .table_name(&*table.name)
-            .set_item(Some(serde_dynamo::to_item(item).map_err(Error::internal)?))
+            .set_item(Some(to_attributes(&item)?))
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
             .expression_attribute_values(":now", AttributeValue::N(now.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -102,53 +150,73 @@ impl KeyItem {
 }
 
 impl Table {
-    /// What this key stands for, if anything.
-    pub(super) async fn find_key<R: FromStr>(&self, caller: &Caller, idempotency: Option<&Idempotency>) -> Result<Option<R>> {
-        let Some(idempotency) = idempotency else { return Ok(None) };
-        let key = idempotency.item_key(caller);
-        match self.get([key.clone()]).await?.take::<KeyItem>(&key)? {
-            Some(item) => item.judge(idempotency),
+    /// Returns what an earlier, equal request created, if there was one.
+    pub(super) async fn find_earlier<R: FromStr>(
+        &self,
+        request: Option<&KeyedRequest>,
+    ) -> Result<Option<Earlier<R>>> {
+        let Some(request) = request else { return Ok(None) };
+        match self.get_one::<KeyItem>(request.item_key()).await? {
+            Some(item) => request.earlier(&item, self.now()),
             None => Ok(None),
         }
     }
 
-    /// Puts a new item, and its idempotency key with it, exactly once. Answers what an earlier request with the same key
-    /// created, if there was one.
-    pub(super) async fn put_once<R: Copy + Display + FromStr>(
+    /// Creates an item, and its idempotency key with it, exactly once. Returns what an earlier, equal
+    /// request created, if there was one.
+    pub(super) async fn create_once<R: Copy + Display + FromStr>(
         &self,
-        caller: &Caller,
-        item: Item,
+        item: Attributes,
         resource: R,
-        idempotency: Option<&Idempotency>,
-    ) -> Result<Option<R>> {
+        request: Option<&KeyedRequest>,
+    ) -> Result<Option<Earlier<R>>> {
         let put = Put::builder()
             .table_name(&*self.name)
             .set_item(Some(item))
-            // Its id is new, so only an attempt of ours can have put it. One that arrives late must not put it again.
+            // The id is new, so only an attempt of this request can have stored it.
             .condition_expression("attribute_not_exists(pk)")
             .build()
             .map_err(Error::internal)?;
-        let mut items = vec![TransactWriteItem::builder().put(put).build()];
-        if let Some(idempotency) = idempotency {
-            items.push(KeyItem::put(self, caller, idempotency, resource)?);
+        let mut writes = vec![(Slot::Created, TransactWriteItem::builder().put(put).build())];
+        if let Some(request) = request {
+            writes.push((Slot::Key, request.put(self, resource)?));
         }
-        // One for all attempts: what arrives late must not bring back what has been deleted since.
+        // One token for all attempts: a late one must not create again what was deleted meanwhile.
         let token = Uuid::new_v4();
         let mut attempts = self.attempts(Effect::Transaction);
         loop {
-            let reasons = match attempts.transact(items.clone(), token).await? {
+            let reasons = match attempts.transact(writes.clone(), token).await? {
                 Decision::Committed => return Ok(None),
                 Decision::Cancelled(reasons) => reasons,
             };
-            if reasons.failed_condition(0).is_some() {
+            if reasons.failed_condition(Slot::Created).is_some() {
                 return Ok(None);
             }
-            if let (Some(idempotency), Some(Some(item))) = (idempotency, reasons.failed_condition(1))
-                && let Some(earlier) = read::<KeyItem>(item.clone())?.judge(idempotency)?
+            if let (Some(request), Some(Some(item))) =
+                (request, reasons.failed_condition(Slot::Key))
+                && let Some(earlier) =
+                    request.earlier(&from_attributes(item.clone())?, self.now())?
             {
                 return Ok(Some(earlier));
             }
-            attempts.after(reasons.into_failure()).await?;
+            attempts.pause_after(reasons.into_failure()).await?;
+        }
+    }
+
+    /// Reads the resource of a replay until it is visible.
+    ///
+    /// Reads may show the items of one transaction one by one, also a strongly consistent
+    /// `BatchGetItem`. `read` returns `None` while the resource may still be invisible.
+    pub(super) async fn await_visible<T, F>(&self, read: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<Option<T>>>,
+    {
+        let mut attempts = self.attempts(Effect::Read);
+        loop {
+            if let Some(resource) = read().await? {
+                return Ok(resource);
+            }
+            attempts.pause_after(Failure::Refused("not visible yet".into())).await?;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Every key of the table, and what each is for.
+//! Every key of the table, and the access patterns behind them.
 //!
 //! | access pattern | request |
 //! | --- | --- |
@@ -7,25 +7,28 @@
 //! | a page of messages, either way | `Query` on `pk`, `sk` between two messages |
 //! | the authors on a page | one `BatchGetItem` of the distinct ones |
 //! | post: author, conversation and idempotency key | one `BatchGetItem`, then one `TransactWriteItems` |
-//! | what a repeated POST created | `BatchGetItem` on the idempotency key, then on what it names |
-//! | what is left of deleted conversations | `Query` on the index, `listing = "DELETED"`, then `Query` on `pk` |
+//! | the resource of a repeated POST | `BatchGetItem` on the idempotency key, then on the resource |
+//! | deleted conversations | `Query` on the index, `listing = "DELETED"`, then `Query` on `pk` |
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use sha2::{Digest, Sha256};
 
-use super::Item;
+use super::idempotency::IdempotencyKey;
+use super::items::Attributes;
 use crate::{Caller, ConversationId, Error, ProfileId, Result, Seq};
 
-/// The index of what is listed: `listing`, then `id`; nothing but keys in it.
+/// The index behind every list: partition key `listing`, sort key `id`, keys only.
 pub(super) const LISTING_INDEX: &str = "listing";
 /// `listing` of every profile.
 pub(super) const PROFILES: &str = "PROFILES";
-/// `listing` of every conversation that is not deleted.
+/// `listing` of every other conversation.
 pub(super) const CONVERSATIONS: &str = "CONVERSATIONS";
-/// `listing` of conversations whose messages are being removed.
+/// `listing` of conversations that are marked deleted.
 pub(super) const DELETED: &str = "DELETED";
 
 /// The primary key of an item.
@@ -48,18 +51,20 @@ impl Key {
         Self { pk: conversation_pk(conversation_id), sk: message_sk(seq) }
     }
 
-    /// The caller is part of the key, so that nobody meets another's.
-    pub(super) fn idempotency(caller: &Caller, key: Uuid) -> Self {
-        Self { pk: format!("KEY#{}#{key}", caller.subject()), sk: "KEY".into() }
+    /// Each caller has an own namespace. Both parts are hashed, so that no caller and key together
+    /// equal another's, and no `sub` is part of a key.
+    pub(super) fn idempotency(caller: &Caller, key: &IdempotencyKey) -> Self {
+        let (caller, key) = (hash(caller.subject()), hash(key.as_str()));
+        Self { pk: format!("KEY#{caller}#{key}"), sk: "KEY".into() }
     }
 
-    /// A key that no item has.
-    pub(super) fn nothing() -> Self {
-        Self { pk: "NOTHING".into(), sk: "NOTHING".into() }
+    /// Returns a key that no item has.
+    pub(super) fn absent() -> Self {
+        Self { pk: "ABSENT".into(), sk: "ABSENT".into() }
     }
 
-    /// The key of an item.
-    pub(super) fn of(item: &Item) -> Result<Self> {
+    /// Returns the key of an item.
+    pub(super) fn of(item: &Attributes) -> Result<Self> {
         let part = |name: &str| match item.get(name) {
             Some(AttributeValue::S(part)) => Ok(part.clone()),
             _ => Err(Error::internal("an item without its key")),
@@ -68,7 +73,10 @@ impl Key {
     }
 
     pub(super) fn into_attributes(self) -> HashMap<String, AttributeValue> {
-        HashMap::from([("pk".into(), AttributeValue::S(self.pk)), ("sk".into(), AttributeValue::S(self.sk))])
+        HashMap::from([
+            ("pk".into(), AttributeValue::S(self.pk)),
+            ("sk".into(), AttributeValue::S(self.sk)),
+        ])
     }
 }
 
@@ -76,14 +84,19 @@ pub(super) fn conversation_pk(id: ConversationId) -> String {
     format!("CONVERSATION#{id}")
 }
 
-/// Twelve digits, so that the keys sort as the numbers do.
+/// Twelve digits, so that the keys sort like the numbers.
 pub(super) fn message_sk(seq: Seq) -> String {
     format!("MESSAGE#{:012}", seq.get())
 }
 
-/// The place that a message's sort key names.
+/// Returns the `seq` in a message's sort key; `None` for other items.
 pub(super) fn seq_of(sk: &str) -> Option<Seq> {
     sk.strip_prefix("MESSAGE#")?.parse().ok().map(Seq::new)
+}
+
+/// Returns SHA-256 in base64url: 43 characters.
+fn hash(text: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(text))
 }
 
 #[cfg(test)]
@@ -91,8 +104,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn message_keys_sort_as_their_numbers_do() {
-        let keys: Vec<String> = [1, 2, 9, 10, 99, 100, Seq::MAX].map(|n| message_sk(Seq::new(n))).into();
+    fn message_keys_sort_like_their_numbers() {
+        let keys: Vec<String> =
+            [1, 2, 9, 10, 99, 100, Seq::MAX].map(|n| message_sk(Seq::new(n))).into();
         assert!(keys.is_sorted());
         assert_eq!(seq_of(&keys[3]), Some(Seq::new(10)));
         assert_eq!(seq_of("CONVERSATION"), None);

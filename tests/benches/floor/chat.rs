@@ -7,7 +7,9 @@ use dynoxide::{AttributeValue, Database, ImportOptions, Item, item};
 use local::engine;
 use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
-use shared::{Caller, Conversation, Message, NewConversation, NewMessage, NewProfile, Profile, Table};
+use shared::{
+    Caller, Conversation, Message, NewConversation, NewMessage, NewProfile, Profile, Table,
+};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -28,8 +30,11 @@ pub(crate) struct Chat {
 impl Chat {
     pub(crate) async fn new() -> Self {
         let database = engine::open(None).expect("a database");
-        let table = Table::on(engine::client(database.clone()), "chat");
-        table.create(&Template::parse(TEMPLATE).expect("the template").table).await.expect("a table");
+        let table = Table::with_http_client(engine::client(database.clone()), "chat");
+        table
+            .create(&Template::parse(TEMPLATE).expect("the template").table)
+            .await
+            .expect("a table");
         let author = profile(&table).await;
         let conversation = conversation(&table, &author).await;
         Self { database, table, author, conversation, filled: [1, 1] }
@@ -43,15 +48,19 @@ impl Chat {
 
     /// A handle for one request, which counts what it uses.
     pub(crate) fn request(&self) -> Table {
-        self.table.until(Instant::now() + Duration::from_secs(10))
+        self.table.for_request(Instant::now() + Duration::from_secs(10))
     }
 
     /// The event of a post into the conversation, as API Gateway sends it.
     pub(crate) fn event(&self) -> String {
-        let mut event: Value = serde_json::from_str(include_str!("../../../events/create-message.json")).expect("JSON");
+        let mut event: Value =
+            serde_json::from_str(include_str!("../../../events/create-message.json"))
+                .expect("JSON");
         event["rawPath"] = json!(format!("/conversations/{}/messages", self.conversation.id));
         event["pathParameters"]["conversation_id"] = json!(self.conversation.id);
-        event["body"] = json!(json!({ "author_id": self.author.id, "text": "Hello", "metadata": {} }).to_string());
+        event["body"] = json!(
+            json!({ "author_id": self.author.id, "text": "Hello", "metadata": {} }).to_string()
+        );
         event["headers"].as_object_mut().expect("headers").remove("idempotency-key");
         event.to_string()
     }
@@ -84,7 +93,10 @@ impl Chat {
 
     /// Posts a message.
     pub(crate) async fn post(&self) -> Message {
-        let posted = self.request().create_message(&Caller::Anyone, self.conversation.id, Ok(message(&self.author)), None).await;
+        let posted = self
+            .request()
+            .create_message(&Caller::Anyone, self.conversation.id, message(&self.author), None)
+            .await;
         posted.expect("a message").resource.message
     }
 
@@ -101,7 +113,9 @@ impl Chat {
 
     /// An item as the engine has it.
     fn item(&self, pk: &str, sk: &str) -> Item {
-        self.items("pk = :pk AND sk = :sk", item! { ":pk" => pk, ":sk" => sk }, 1).pop().expect("an item")
+        self.items("pk = :pk AND sk = :sk", item! { ":pk" => pk, ":sk" => sk }, 1)
+            .pop()
+            .expect("an item")
     }
 
     /// The newest messages as the engine has them.
@@ -140,18 +154,29 @@ pub(crate) fn new_profile() -> NewProfile {
 }
 
 pub(crate) async fn profile(table: &Table) -> Profile {
-    table.create_profile(&Caller::Anyone, Ok(new_profile()), None).await.expect("a profile").resource
+    table.create_profile(&Caller::Anyone, new_profile(), None).await.expect("a profile").resource
 }
 
 pub(crate) fn new_conversation(author: &Profile) -> NewConversation {
-    NewConversation { subject: "Engines".to_owned().try_into().expect("a subject"), author_id: author.id }
+    NewConversation {
+        subject: "Engines".to_owned().try_into().expect("a subject"),
+        author_id: author.id,
+    }
 }
 
 pub(crate) async fn conversation(table: &Table, author: &Profile) -> Conversation {
-    table.create_conversation(&Caller::Anyone, Ok(new_conversation(author)), None).await.expect("a conversation").resource
+    table
+        .create_conversation(&Caller::Anyone, new_conversation(author), None)
+        .await
+        .expect("a conversation")
+        .resource
 }
 
 pub(crate) fn message(author: &Profile) -> NewMessage {
     let text = "The engine weaves algebraical patterns just as the loom weaves flowers and leaves.";
-    NewMessage { author_id: author.id, text: text.to_owned().try_into().expect("a text"), metadata: Default::default() }
+    NewMessage {
+        author_id: author.id,
+        text: text.to_owned().try_into().expect("a text"),
+        metadata: Default::default(),
+    }
 }

@@ -41,7 +41,14 @@ async fn start(binary: &Path, event: &str, endpoint: &str, trusted: &Path) -> St
     for _ in 0..10 {
         later.push(function.invoke(event).await.0);
     }
-    Start { first_poll: function.first_poll, first, later, cpu_at_poll, cpu: used.cpu, peak: used.peak }
+    Start {
+        first_poll: function.first_poll,
+        first,
+        later,
+        cpu_at_poll,
+        cpu: used.cpu,
+        peak: used.peak,
+    }
 }
 
 /// How long the first random bytes take, in a process that has had none yet. To be called before anything else is.
@@ -51,7 +58,12 @@ pub(crate) fn first_random_bytes() -> Duration {
     started.elapsed()
 }
 
-pub(crate) async fn run(binaries: &Binaries, starts: usize, first_random: Duration, report: &mut Report) {
+pub(crate) async fn run(
+    binaries: &Binaries,
+    starts: usize,
+    first_random: Duration,
+    report: &mut Report,
+) {
     let chat = Chat::new().await;
     let event = chat.event();
     let plain = chat.serve().await;
@@ -64,11 +76,13 @@ pub(crate) async fn run(binaries: &Binaries, starts: usize, first_random: Durati
         seen[1].push(start(&binaries.create_message, &event, &plain, &trusted).await);
         seen[2].push(start(&binaries.create_message, &event, &tls.endpoint, &trusted).await);
     }
-    let sizes = [&binaries.floor, &binaries.create_message, &binaries.create_message].map(|binary| zipped(binary));
+    let sizes = [&binaries.floor, &binaries.create_message, &binaries.create_message]
+        .map(|binary| zipped(binary));
 
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut row = |what: &str, unit: &str, of: &dyn Fn(&Start) -> Vec<f64>| {
-        let medians = [0, 1, 2].map(|which: usize| median(&mut seen[which].iter().flat_map(of).collect::<Vec<f64>>()));
+        let medians = [0, 1, 2]
+            .map(|which: usize| median(&mut seen[which].iter().flat_map(of).collect::<Vec<f64>>()));
         let mut cells = vec![what.to_owned()];
         cells.extend(medians.iter().map(|value| format!("{} {unit}", number(*value))));
         cells.push(number(medians[1] / medians[0]));
@@ -90,13 +104,19 @@ pub(crate) async fn run(binaries: &Binaries, starts: usize, first_random: Durati
     table(&format!("Cold start, medians of {starts} starts"), &head, &rows);
 
     report.bar("exec → first poll, by the floor's", poll[1] / poll[0], "×", Bar::AtMost(1.5));
-    report.bar("exec → first poll with a TLS handshake, by the floor's", poll[2] / poll[0], "×", Bar::AtMost(1.5));
+    report.bar(
+        "exec → first poll with a TLS handshake, by the floor's",
+        poll[2] / poll[0],
+        "×",
+        Bar::AtMost(1.5),
+    );
     report.bar("first random bytes", ms(first_random), "ms", Bar::AtMost(1.0));
     report.bar("zip", sizes[1] / 1e6, "MB", Bar::AtMost(2.2));
     report.bar("peak memory, by the floor's", peak[2] / peak[0], "×", Bar::AtMost(2.0));
 
     let before = tls.handshakes();
-    let mut function = Function::start(&[], &binaries.create_message, &tls.endpoint, &trusted).await;
+    let mut function =
+        Function::start(&[], &binaries.create_message, &tls.endpoint, &trusted).await;
     let in_init = tls.handshakes() - before;
     function.invoke(&event).await;
     let in_first = tls.handshakes() - before - in_init;
@@ -126,7 +146,8 @@ struct Tls {
 
 impl Tls {
     async fn start(engine: String) -> Self {
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let key = signing_key.serialize_der().try_into().expect("a key");
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -136,7 +157,8 @@ impl Tls {
             .expect("a key that fits");
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let endpoint = format!("https://localhost:{}", listener.local_addr().expect("an address").port());
+        let endpoint =
+            format!("https://localhost:{}", listener.local_addr().expect("an address").port());
         let handshakes = Arc::new(AtomicUsize::new(0));
         let count = handshakes.clone();
         tokio::spawn(async move {
@@ -153,7 +175,12 @@ impl Tls {
                 });
             }
         });
-        Self { endpoint, handshakes, folder: TempDir::new().expect("a folder"), certificate: cert.pem() }
+        Self {
+            endpoint,
+            handshakes,
+            folder: TempDir::new().expect("a folder"),
+            certificate: cert.pem(),
+        }
     }
 
     fn handshakes(&self) -> usize {

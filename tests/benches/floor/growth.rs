@@ -59,7 +59,13 @@ const MIDDLE: &str = "a page in the middle";
 const POLL: &str = "poll";
 
 /// `large` is filled with this many messages; `samples` requests of each kind are sent to it and to a table of a thousand.
-pub(crate) async fn run(large: Chat, messages: usize, conversations: usize, samples: usize, report: &mut Report) {
+pub(crate) async fn run(
+    large: Chat,
+    messages: usize,
+    conversations: usize,
+    samples: usize,
+    report: &mut Report,
+) {
     let mut small = Chat::new().await;
     small.fill(1_000, 1_000, 1_000).await;
     let sides = [Side::new(small, 1_000), Side::new(large, messages)];
@@ -80,7 +86,12 @@ pub(crate) async fn run(large: Chat, messages: usize, conversations: usize, samp
         for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
             let [small, large] = [0, 1].map(|side: usize| percentile(&mut took[side], share));
             row.extend([number(small), number(large), number(large / small)]);
-            report.bar(&format!("{what}, {name}, by that of 1,000"), large / small, "×", Bar::AtMost(1.2));
+            report.bar(
+                &format!("{what}, {name}, by that of 1,000"),
+                large / small,
+                "×",
+                Bar::AtMost(1.2),
+            );
         }
         rows.push(row);
     }
@@ -89,5 +100,9 @@ pub(crate) async fn run(large: Chat, messages: usize, conversations: usize, samp
         number(messages as f64),
         number(conversations as f64),
     );
-    table(&title, &["", "p50, 1,000", "p50, large", "ratio", "p99, 1,000", "p99, large", "ratio"], &rows);
+    table(
+        &title,
+        &["", "p50, 1,000", "p50, large", "ratio", "p99, 1,000", "p99, large", "ratio"],
+        &rows,
+    );
 }

@@ -58,10 +58,16 @@ pub(crate) struct Used {
 impl Function {
     /// Starts a function, on a table at `endpoint`, and waits until it asks for its first event. `with` may come before the
     /// binary, as `valgrind` does.
-    pub(crate) async fn start(with: &[&str], binary: &Path, endpoint: &str, trusted: &Path) -> Self {
+    pub(crate) async fn start(
+        with: &[&str],
+        binary: &Path,
+        endpoint: &str,
+        trusted: &Path,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
-        let ((events, receiver), (sender, told)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let ((events, receiver), (sender, told)) =
+            (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let state = Arc::new(Api { events: Mutex::new(receiver), told: sender });
         let app = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
@@ -70,12 +76,18 @@ impl Function {
             .route("/2018-06-01/runtime/init/error", post(error))
             .with_state(state);
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        let api = tokio::spawn(async move { axum::serve(listener, app).await.expect("a runtime API") });
+        let api =
+            tokio::spawn(async move { axum::serve(listener, app).await.expect("a runtime API") });
 
         let mut line: Vec<&std::ffi::OsStr> = with.iter().map(AsRef::as_ref).collect();
         line.push(binary.as_ref());
         let mut command = Command::new(line[0]);
-        command.args(&line[1..]).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(&line[1..])
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command.envs([
             ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
             ("AWS_LAMBDA_FUNCTION_NAME", "create-message"),
@@ -91,14 +103,18 @@ impl Function {
         ]);
         command.env("SSL_CERT_FILE", trusted);
         let started = Instant::now();
-        let process = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
+        let process =
+            command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
         let mut function = Self { process, api, events, told, first_poll: Duration::ZERO };
         function.first_poll = function.polls().await.duration_since(started);
         function
     }
 
     async fn told(&mut self) -> Told {
-        timeout(PATIENCE, self.told.recv()).await.expect("a function that runs").expect("a runtime API")
+        timeout(PATIENCE, self.told.recv())
+            .await
+            .expect("a function that runs")
+            .expect("a runtime API")
     }
 
     async fn polls(&mut self) -> Instant {
@@ -148,7 +164,8 @@ impl Drop for Function {
 pub(crate) fn used(process: u32) -> Used {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("a process");
     let cpu = tasks.map(|task| {
-        let schedule = fs::read_to_string(task.expect("a thread").path().join("schedstat")).unwrap_or_default();
+        let schedule = fs::read_to_string(task.expect("a thread").path().join("schedstat"))
+            .unwrap_or_default();
         schedule.split(' ').next().and_then(|nanoseconds| nanoseconds.parse().ok()).unwrap_or(0)
     });
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
@@ -160,7 +177,8 @@ pub(crate) fn used(process: u32) -> Used {
 /// A file of what a function shall trust: what it trusts on Lambda, and this certificate.
 pub(crate) fn trusted(folder: &Path, certificate: &str) -> PathBuf {
     let file = folder.join("trusted.pem");
-    fs::write(&file, [include_str!("../../../shared/src/table/amazon.pem"), certificate].concat()).expect("a file");
+    fs::write(&file, [include_str!("../../../shared/src/table/amazon.pem"), certificate].concat())
+        .expect("a file");
     file
 }
 
@@ -175,7 +193,10 @@ async fn next(State(api): State<Arc<Api>>) -> impl IntoResponse {
         ("content-type", "application/json".to_owned()),
         ("lambda-runtime-aws-request-id", Uuid::new_v4().to_string()),
         ("lambda-runtime-deadline-ms", (now + PATIENCE).as_millis().to_string()),
-        ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:123456789012:function:create-message".to_owned()),
+        (
+            "lambda-runtime-invoked-function-arn",
+            "arn:aws:lambda:us-east-1:123456789012:function:create-message".to_owned(),
+        ),
         ("lambda-runtime-trace-id", "Root=1-6560a5e0-0f1e2d3c4b5a69788796a5b4".to_owned()),
     ];
     (headers, event)

@@ -57,9 +57,18 @@ struct Binaries {
 impl Binaries {
     /// They are beside the folder that this one is in.
     fn find(given: Option<PathBuf>) -> Self {
-        let own = || env::current_exe().ok().and_then(|path| path.ancestors().nth(2).map(PathBuf::from)).unwrap_or_default();
+        let own = || {
+            env::current_exe()
+                .ok()
+                .and_then(|path| path.ancestors().nth(2).map(PathBuf::from))
+                .unwrap_or_default()
+        };
         let folder = given.unwrap_or_else(own);
-        Self { floor: folder.join("examples/floor"), create_message: folder.join("create-message"), local: folder.join("local") }
+        Self {
+            floor: folder.join("examples/floor"),
+            create_message: folder.join("create-message"),
+            local: folder.join("local"),
+        }
     }
 }
 
@@ -90,7 +99,8 @@ async fn main() -> ExitCode {
         .expect("a report");
     }
     if wanted(Part::Money) || wanted(Part::Growth) {
-        let sizes: &[usize] = if options.short { &[10, 1_000, 10_000] } else { &[10, 1_000, 100_000, 1_000_000] };
+        let sizes: &[usize] =
+            if options.short { &[10, 1_000, 10_000] } else { &[10, 1_000, 100_000, 1_000_000] };
         let (messages, conversations) = (pick(10_000, 1_000_000), pick(1_000, 100_000));
         let chat = money::run(sizes, conversations, &mut report).await;
         if wanted(Part::Growth) {

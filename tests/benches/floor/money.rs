@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use shared::table::{Cursor, Usage};
-use shared::{Caller, Error, Idempotency, Limit, MessagePatch, Seq, Table};
+use shared::table::Usage;
+use shared::{Caller, Error, IdempotencyKey, Limit, MessagePatch, PageStart, Seq, Table};
 use uuid::Uuid;
 
 use crate::chat::{Chat, message, new_conversation, new_profile};
@@ -18,49 +18,74 @@ const WRITE_UNIT: f64 = 0.625;
 const CONGRATULATED: &str = "post that brings a congratulation";
 
 /// An operation, as done by a handle to the table.
-type Operation<'c> = Box<dyn Fn(Table) -> Pin<Box<dyn Future<Output = Result<(), Error>> + 'c>> + 'c>;
+type Operation<'c> =
+    Box<dyn Fn(Table) -> Pin<Box<dyn Future<Output = Result<(), Error>> + 'c>> + 'c>;
 
 /// What to measure: its name, the design's read and write units, and how it is done.
 fn operations(chat: &Chat) -> Vec<(&'static str, f64, f64, Operation<'_>)> {
     macro_rules! operation {
         ($name:expr, $read:expr, $write:expr, |$table:ident| $done:expr) => {{
-            let operation: Operation<'_> = Box::new(move |$table: Table| Box::pin(async move { $done.await.map(drop) }));
+            let operation: Operation<'_> =
+                Box::new(move |$table: Table| Box::pin(async move { $done.await.map(drop) }));
             ($name, $read, $write, operation)
         }};
     }
     let (anyone, author, conversation) = (&Caller::Anyone, &chat.author, &chat.conversation);
     let fifty = Limit::default();
     let post = move |table: Table, key: Option<Uuid>| async move {
-        let key = key.map(|key| Idempotency::new(key, "create-message", &[conversation.id.to_string()], b"{}"));
-        table.create_message(anyone, conversation.id, Ok(message(author)), key.as_ref()).await
+        let key: Option<IdempotencyKey> = key.map(|key| key.to_string().parse().expect("a key"));
+        table.create_message(anyone, conversation.id, message(author), key.as_ref()).await
     };
     // A page of fifty messages, and what comes with it: the conversation, and the one author.
     let page = |bytes: f64| (bytes / 4096.0).ceil() + 2.0;
     vec![
         operation!("post a message", 2.0, 6.0, |table| post(table, None)),
-        operation!("post with an idempotency key", 3.0, 8.0, |table| post(table, Some(Uuid::new_v4()))),
+        operation!("post with an idempotency key", 3.0, 8.0, |table| post(
+            table,
+            Some(Uuid::new_v4())
+        )),
         operation!(CONGRATULATED, 2.0, 8.0, |table| post(table, None)),
-        operation!("get a message", 3.0, 0.0, |table| table.get_message(conversation.id, Seq::FIRST)),
+        operation!("get a message", 3.0, 0.0, |table| table.get_message(
+            anyone,
+            conversation.id,
+            Seq::FIRST
+        )),
         operation!("newest 50 messages", page(chat.bytes_of_a_page(50)), 0.0, |table| {
-            table.list_messages(conversation.id, Cursor::Newest, fifty)
+            table.list_messages(anyone, conversation.id, PageStart::Newest, fifty)
         }),
         operation!("50 messages after a place", page(chat.bytes_of_a_page(50)), 0.0, |table| {
-            table.list_messages(conversation.id, Cursor::After(Seq::new(0)), fifty)
+            table.list_messages(anyone, conversation.id, PageStart::After(Seq::new(0)), fifty)
         }),
         operation!("poll, nothing new", 2.0, 0.0, |table| {
-            table.list_messages(conversation.id, Cursor::After(Seq::new(Seq::MAX - 1)), fifty)
+            table.list_messages(
+                anyone,
+                conversation.id,
+                PageStart::After(Seq::new(Seq::MAX - 1)),
+                fifty,
+            )
         }),
         operation!("edit a message", 3.0, 1.0, |table| {
             let text = String::from("Good evening").try_into().map_err(Error::internal)?;
-            table.update_message(anyone, conversation.id, Seq::FIRST, MessagePatch { text: Some(text), metadata: None })
+            table.update_message(
+                anyone,
+                conversation.id,
+                Seq::FIRST,
+                MessagePatch { text: Some(text), metadata: None },
+            )
         }),
-        operation!("get a profile", 1.0, 0.0, |table| table.get_profile(author.id)),
-        operation!("newest 50 profiles", 51.0, 0.0, |table| table.list_profiles(fifty, None)),
-        operation!("newest 50 conversations", 52.0, 0.0, |table| table.list_conversations(fifty, None)),
+        operation!("get a profile", 1.0, 0.0, |table| table.get_profile(anyone, author.id)),
+        operation!("newest 50 profiles", 51.0, 0.0, |table| table
+            .list_profiles(anyone, fifty, None)),
+        operation!("newest 50 conversations", 52.0, 0.0, |table| table
+            .list_conversations(anyone, fifty, None)),
         // Two for the item, in a transaction, and one for the index.
-        operation!("create a profile", 0.0, 3.0, |table| table.create_profile(anyone, Ok(new_profile()), None)),
+        operation!("create a profile", 0.0, 3.0, |table| table.create_profile(
+            anyone,
+            new_profile(),
+            None
+        )),
         operation!("open a conversation", 1.0, 3.0, |table| {
-            table.create_conversation(anyone, Ok(new_conversation(author)), None)
+            table.create_conversation(anyone, new_conversation(author), None)
         }),
     ]
 }
@@ -85,11 +110,15 @@ pub(crate) async fn run(sizes: &[usize], conversations: usize, report: &mut Repo
             // The next post is one that brings a congratulation, or, in all other cases, one that does not.
             while (chat.post().await.points % 10 == 9) != (name == CONGRATULATED) {}
             let request = chat.request();
-            operation(request.clone()).await.unwrap_or_else(|error| panic!("{name}: {}", error.chain()));
+            operation(request.clone())
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {}", error.chain()));
             let Usage { read_units, write_units, .. } = request.usage();
             if size >= 100 && (read_units, write_units) != (read, write) {
                 as_designed = false;
-                println!("{name} at {size}: {read_units} and {write_units} units, where {read} and {write} are right");
+                println!(
+                    "{name} at {size}: {read_units} and {write_units} units, where {read} and {write} are right"
+                );
             }
             column.push((read_units, write_units));
         }
@@ -99,7 +128,10 @@ pub(crate) async fn run(sizes: &[usize], conversations: usize, report: &mut Repo
     let mut rows = Vec::new();
     for (index, name) in names.iter().enumerate() {
         let mut row = vec![(*name).to_owned()];
-        row.extend(seen.iter().map(|column| format!("{} / {}", number(column[index].0), number(column[index].1))));
+        row.extend(
+            seen.iter()
+                .map(|column| format!("{} / {}", number(column[index].0), number(column[index].1))),
+        );
         let (read, write) = seen.last().map_or((f64::NAN, f64::NAN), |column| column[index]);
         row.push(format!("{:.2} $", read * READ_UNIT + write * WRITE_UNIT));
         rows.push(row);
@@ -110,6 +142,11 @@ pub(crate) async fn run(sizes: &[usize], conversations: usize, report: &mut Repo
     head.push("a million calls");
     table("Money: read / write units", &head, &rows);
     let verdict = if as_designed { "all" } else { "not all" };
-    report.must("units at the design's figures, pages by their bytes rounded up once", verdict, "all", as_designed);
+    report.must(
+        "units at the design's figures, pages by their bytes rounded up once",
+        verdict,
+        "all",
+        as_designed,
+    );
     chat
 }

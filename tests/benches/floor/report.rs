@@ -18,7 +18,12 @@ impl Report {
             Bar::AtLeast(least) => (value >= least, format!("≥ {}", number(least))),
         };
         let verdict = if holds { "holds" } else { "**does not hold**" };
-        self.bars.push([what.to_owned(), format!("{} {unit}", number(value)), format!("{bar} {unit}"), verdict.to_owned()]);
+        self.bars.push([
+            what.to_owned(),
+            format!("{} {unit}", number(value)),
+            format!("{bar} {unit}"),
+            verdict.to_owned(),
+        ]);
     }
 
     /// Notes what is counted, and so is the same on every machine; where it does not hold, the bench fails.

@@ -26,13 +26,27 @@ struct Server {
 
 impl Server {
     fn start(binary: &Path, data: &[&str]) -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+        let free = || {
+            TcpListener::bind("127.0.0.1:0")
+                .and_then(|listener| listener.local_addr())
+                .expect("a port")
+                .port()
+        };
         let (port, engine) = (free(), free());
         let mut command = Command::new(binary);
-        command.args(data).args(["--port", &port.to_string(), "--dynamodb-port", &engine.to_string()]);
-        command.env_remove("AWS_ENDPOINT_URL_DYNAMODB").env_remove("TABLE_NAME").stdout(Stdio::null());
+        command.args(data).args([
+            "--port",
+            &port.to_string(),
+            "--dynamodb-port",
+            &engine.to_string(),
+        ]);
+        command
+            .env_remove("AWS_ENDPOINT_URL_DYNAMODB")
+            .env_remove("TABLE_NAME")
+            .stdout(Stdio::null());
         let started = Instant::now();
-        let process = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
+        let process =
+            command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
         let mut server = Self { process, port, started: Duration::ZERO };
         while server.asked().is_none() {
             sleep(Duration::from_micros(200));
@@ -121,7 +135,8 @@ fn burst(server: &Server, requests: &[String], length: Duration) -> Burst {
     let threads: Vec<_> = requests
         .iter()
         .map(|request| {
-            let (mut connection, request, barrier) = (server.connection(), request.clone(), barrier.clone());
+            let (mut connection, request, barrier) =
+                (server.connection(), request.clone(), barrier.clone());
             spawn(move || {
                 let mut took = Vec::new();
                 barrier.wait();
@@ -139,10 +154,15 @@ fn burst(server: &Server, requests: &[String], length: Duration) -> Burst {
     let before = used(server.process.id()).cpu;
     barrier.wait();
     let started = Instant::now();
-    let mut took: Vec<f64> = threads.into_iter().flat_map(|thread| thread.join().expect("a connection")).collect();
+    let mut took: Vec<f64> =
+        threads.into_iter().flat_map(|thread| thread.join().expect("a connection")).collect();
     let elapsed = started.elapsed().as_secs_f64();
     let cpu = used(server.process.id()).cpu.saturating_sub(before);
-    Burst { rate: took.len() as f64 / elapsed, cpu: ms(cpu) / took.len() as f64, took: median(&mut took) }
+    Burst {
+        rate: took.len() as f64 / elapsed,
+        cpu: ms(cpu) / took.len() as f64,
+        took: median(&mut took),
+    }
 }
 
 pub(crate) fn run(binaries: &Binaries, length: Duration, report: &mut Report) {
@@ -153,7 +173,9 @@ pub(crate) fn run(binaries: &Binaries, length: Duration, report: &mut Report) {
     for (place, data) in ["in memory", "in a file"].into_iter().zip(places) {
         let server = Server::start(&binaries.local, &data);
         let mut connection = server.connection();
-        let id = |answer: Option<Value>| answer.and_then(|answer| answer["id"].as_str().map(str::to_owned)).expect("an id");
+        let id = |answer: Option<Value>| {
+            answer.and_then(|answer| answer["id"].as_str().map(str::to_owned)).expect("an id")
+        };
         let (mut posts, mut lists, mut gets) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..CONNECTIONS {
             let author = id(connection.send(&post("/profiles", &json!({ "first_name": "Ada" }))));
@@ -168,11 +190,23 @@ pub(crate) fn run(binaries: &Binaries, length: Duration, report: &mut Report) {
             gets.push(get(&format!("/profiles/{author}")));
         }
         let started = number(ms(server.started));
-        rows.push(vec![format!("{place}: exec → first answer"), String::new(), format!("{started} ms"), String::new()]);
+        rows.push(vec![
+            format!("{place}: exec → first answer"),
+            String::new(),
+            format!("{started} ms"),
+            String::new(),
+        ]);
         if place == "in memory" {
-            report.bar("development server, exec → first answer", ms(server.started), "ms", Bar::AtMost(100.0));
+            report.bar(
+                "development server, exec → first answer",
+                ms(server.started),
+                "ms",
+                Bar::AtMost(100.0),
+            );
         }
-        for (what, requests, bar) in [("posts", &posts, 1_000.0), ("lists of 50", &lists, 2_000.0), ("gets", &gets, 8_000.0)] {
+        for (what, requests, bar) in
+            [("posts", &posts, 1_000.0), ("lists of 50", &lists, 2_000.0), ("gets", &gets, 8_000.0)]
+        {
             burst(&server, requests, length / 10);
             let Burst { rate, took, cpu } = burst(&server, requests, length);
             rows.push(vec![
@@ -187,5 +221,9 @@ pub(crate) fn run(binaries: &Binaries, length: Duration, report: &mut Report) {
         }
     }
     let head = ["", "rate", "p50", "server's CPU each"];
-    table(&format!("Development server, {CONNECTIONS} connections that share the processors with it"), &head, &rows);
+    table(
+        &format!("Development server, {CONNECTIONS} connections that share the processors with it"),
+        &head,
+        &rows,
+    );
 }

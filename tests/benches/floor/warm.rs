@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::types::{
-    AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity,
+    ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use tempfile::TempDir;
 use tokio::runtime::Builder;
@@ -37,7 +38,8 @@ pub(crate) async fn run(binaries: &Binaries, rounds: usize, report: &mut Report)
         for _ in 0..ROUND {
             seen[1].push(ms(function.invoke(&event).await.0));
         }
-        let (returned, took) = tokio::task::spawn_blocking(move || calls.round()).await.expect("calls");
+        let (returned, took) =
+            tokio::task::spawn_blocking(move || calls.round()).await.expect("calls");
         calls = returned;
         seen[2].extend(took.into_iter().map(ms));
     }
@@ -45,13 +47,21 @@ pub(crate) async fn run(binaries: &Binaries, rounds: usize, report: &mut Report)
     tokio::task::spawn_blocking(move || drop(calls)).await.expect("an end");
     let [floor, create_message, bare] = seen.map(|mut took| median(&mut took));
     let rows = [
-        vec!["the floor's invocation: what the runtime API itself takes".to_owned(), format!("{} ms", number(floor))],
+        vec![
+            "the floor's invocation: what the runtime API itself takes".to_owned(),
+            format!("{} ms", number(floor)),
+        ],
         vec!["the two calls of the SDK alone".to_owned(), format!("{} ms", number(bare))],
         vec!["`create-message`".to_owned(), format!("{} ms", number(create_message))],
     ];
     table(&format!("Warm, medians of {}", rounds * ROUND), &["", "wall time"], &rows);
     report.bar("create-message, by its two calls", create_message / bare, "×", Bar::AtMost(1.15));
-    report.bar("the same without what the floor takes", (create_message - floor) / bare, "×", Bar::AtMost(1.15));
+    report.bar(
+        "the same without what the floor takes",
+        (create_message - floor) / bare,
+        "×",
+        Bar::AtMost(1.15),
+    );
 }
 
 /// The two calls that a post makes, with the functions' own client and nothing around them.
@@ -65,7 +75,7 @@ struct Bare {
 
 impl Bare {
     fn new(chat: &Chat, endpoint: String) -> Self {
-        let config = shared::table::config_over_tls()
+        let config = shared::table::client_config()
             .region(Region::from_static("us-east-1"))
             .credentials_provider(Credentials::new("local", "local", None, None, "local"))
             .endpoint_url(endpoint);
@@ -94,7 +104,11 @@ impl Bare {
     }
 
     fn key(pk: &str, sk: &str) -> std::collections::HashMap<String, AttributeValue> {
-        [("pk".to_owned(), AttributeValue::S(pk.to_owned())), ("sk".to_owned(), AttributeValue::S(sk.to_owned()))].into()
+        [
+            ("pk".to_owned(), AttributeValue::S(pk.to_owned())),
+            ("sk".to_owned(), AttributeValue::S(sk.to_owned())),
+        ]
+        .into()
     }
 
     async fn read(&self) {
@@ -102,8 +116,13 @@ impl Bare {
             .keys(Self::key(&self.conversation, "CONVERSATION"))
             .keys(Self::key(&self.profile, "PROFILE"))
             .consistent_read(true);
-        let request = self.client.batch_get_item().request_items("chat", keys.build().expect("keys"));
-        request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.expect("items");
+        let request =
+            self.client.batch_get_item().request_items("chat", keys.build().expect("keys"));
+        request
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .expect("items");
     }
 
     async fn write(&self) {
@@ -129,7 +148,10 @@ impl Bare {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let message = Put::builder()
             .table_name("chat")
-            .set_item(Some(Self::key(&self.conversation, &format!("MESSAGE#{:012}", self.posted + 1))))
+            .set_item(Some(Self::key(
+                &self.conversation,
+                &format!("MESSAGE#{:012}", self.posted + 1),
+            )))
             .item("type", text("text"))
             .item("author_id", text(&self.profile["PROFILE#".len()..]))
             .item("owner", text(""))
@@ -140,18 +162,31 @@ impl Bare {
         let request = self
             .client
             .transact_write_items()
-            .transact_items(TransactWriteItem::builder().update(conversation.build().expect("an update")).build())
-            .transact_items(TransactWriteItem::builder().update(author.build().expect("an update")).build())
-            .transact_items(TransactWriteItem::builder().put(message.build().expect("a put")).build())
+            .transact_items(
+                TransactWriteItem::builder()
+                    .update(conversation.build().expect("an update"))
+                    .build(),
+            )
+            .transact_items(
+                TransactWriteItem::builder().update(author.build().expect("an update")).build(),
+            )
+            .transact_items(
+                TransactWriteItem::builder().put(message.build().expect("a put")).build(),
+            )
             .client_request_token(Uuid::new_v4().to_string());
-        request.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await.expect("written");
+        request
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .expect("written");
     }
 }
 
 /// Instructions per invocation, counted by callgrind: what more invocations take more. None where there is no valgrind.
 pub(crate) async fn instructions(binaries: &Binaries, invocations: usize) {
     let mut rows = Vec::new();
-    for (name, binary) in [("floor", &binaries.floor), ("create-message", &binaries.create_message)] {
+    for (name, binary) in [("floor", &binaries.floor), ("create-message", &binaries.create_message)]
+    {
         let few = counted(binary, 20).await;
         let many = counted(binary, 20 + invocations).await;
         let (Some(few), Some(many)) = (few, many) else {
@@ -173,11 +208,17 @@ async fn counted(binary: &Path, invocations: usize) -> Option<f64> {
     let file = folder.path().join("callgrind.out");
     let out = format!("--callgrind-out-file={}", file.display());
     let valgrind = ["/usr/bin/env", "valgrind", "--tool=callgrind", &out];
-    let mut function = Function::start(&valgrind, binary, &endpoint, &trusted(folder.path(), "")).await;
+    let mut function =
+        Function::start(&valgrind, binary, &endpoint, &trusted(folder.path(), "")).await;
     for _ in 0..invocations {
         function.invoke(&event).await;
     }
     function.end();
     let counts = fs::read_to_string(file).expect("counts");
-    counts.lines().find_map(|line| line.strip_prefix("summary: ").or(line.strip_prefix("totals: ")))?.trim().parse().ok()
+    counts
+        .lines()
+        .find_map(|line| line.strip_prefix("summary: ").or(line.strip_prefix("totals: ")))?
+        .trim()
+        .parse()
+        .ok()
 }

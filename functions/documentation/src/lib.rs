@@ -1,0 +1,146 @@
+//! The web page, the API reference and the OpenAPI document, served from the binary itself.
+//!
+//! `build.rs` compresses and hashes the files in `assets/`; [`openapi`] generates the document that is
+//! committed there.
+
+pub mod openapi;
+
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+use functions::http::{Error, Reply, respond_public};
+use lambda_http::http::header::{
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, VARY,
+};
+use lambda_http::http::{HeaderName, StatusCode};
+use lambda_http::{Body, Request, RequestExt, Response};
+
+/// The name of the Lambda function.
+pub const FUNCTION: &str = "get-documentation";
+
+/// Allows only what this service itself serves.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+                      connect-src 'self'; img-src 'self' data:; form-action 'self'; \
+                      base-uri 'none'; frame-ancestors 'none'";
+
+const CSS: &str = "text/css; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// A file as `build.rs` left it.
+struct File {
+    media_type: &'static str,
+    gzip: &'static [u8],
+    /// The hash of `gzip`, in hexadecimal digits.
+    hash: &'static str,
+}
+
+macro_rules! file {
+    ($name:literal, $media_type:expr) => {
+        File {
+            media_type: $media_type,
+            gzip: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")),
+            hash: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".hash")),
+        }
+    };
+}
+
+static INDEX_HTML: File = file!("index.html", HTML);
+static INDEX_JSON: File = file!("index.json", JSON);
+
+/// The other files, by path.
+static FILES: [(&str, File); 9] = [
+    ("/assets/api.js", file!("api.js", JAVASCRIPT)),
+    ("/assets/app.css", file!("app.css", CSS)),
+    ("/assets/app.js", file!("app.js", JAVASCRIPT)),
+    ("/assets/docs.js", file!("docs.js", JAVASCRIPT)),
+    ("/assets/ui.js", file!("ui.js", JAVASCRIPT)),
+    ("/docs", file!("docs.html", HTML)),
+    ("/docs/swagger-ui-bundle.js", file!("swagger-ui-bundle.js", JAVASCRIPT)),
+    ("/docs/swagger-ui.css", file!("swagger-ui.css", CSS)),
+    ("/openapi.json", file!("openapi.json", JSON)),
+];
+
+/// Answers `GET /`, `GET /docs`, `GET /openapi.json`, and requests for the files that they load.
+pub fn respond(request: &Request) -> Response<Body> {
+    respond_public(get_documentation, request)
+}
+
+fn get_documentation(request: &Request) -> Reply {
+    let headers = request.headers();
+    match request.raw_http_path() {
+        "/" if prefers_html(&list(headers, ACCEPT)) => serve(headers, &INDEX_HTML),
+        "/" => serve(headers, &INDEX_JSON),
+        path => match FILES.iter().find(|(file, _)| *file == path) {
+            Some((_, file)) => serve(headers, file),
+            None => Err(shared::Error::NotFound("file").into()),
+        },
+    }
+}
+
+/// Replies 200 with a file, compressed if the client accepts that, or 304 if the client has it.
+fn serve(request: &HeaderMap, file: &File) -> Reply {
+    let gzip = quality(&list(request, ACCEPT_ENCODING), &["gzip"], "*") > Some(0);
+    // Two representations, so two strong tags (RFC 9110, section 8.8.3.3).
+    let etag = format!("\"{}{}\"", file.hash, if gzip { "-gzip" } else { "" });
+    let fresh = list(request, IF_NONE_MATCH).split(',').any(|tag| {
+        let tag = tag.trim();
+        tag == "*" || tag.trim_start_matches("W/") == etag
+    });
+    let mut response = Response::new(match (fresh, gzip) {
+        (true, _) => Body::Empty,
+        (false, true) => Body::Binary(file.gzip.to_vec()),
+        (false, false) => Body::Binary(decompress(file.gzip)?),
+    });
+    let headers = response.headers_mut();
+    headers.insert(ETAG, HeaderValue::try_from(etag).map_err(Error::internal)?);
+    // File names do not change with their content, so clients must revalidate.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    if fresh {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(response);
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(file.media_type));
+    if gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}
+
+/// Returns whether a client prefers HTML to JSON. One that accepts anything, such as curl, gets JSON.
+fn prefers_html(accept: &str) -> bool {
+    let html = quality(accept, &["text/html", "text/*"], "*/*");
+    html > quality(accept, &["application/json", "application/*"], "*/*")
+}
+
+/// Returns the quality value of the first of `names` in a list of preferences, in thousandths, or of
+/// `anything`; `None` if the list has neither (RFC 9110, section 12.4.2).
+fn quality(accepted: &str, names: &[&str], anything: &str) -> Option<u16> {
+    let named = |name: &str| {
+        accepted.split(',').find_map(|item| {
+            let (item, parameters) = item.split_once(';').unwrap_or((item, "q=1"));
+            let mut parameters = parameters.split(';').map(|p| p.trim().to_ascii_lowercase());
+            let weight = parameters.find_map(|p| p.strip_prefix("q=")?.parse::<f32>().ok());
+            // A weight has at most three decimals, and floats do not compare.
+            let thousandths = (weight.unwrap_or(1.0).clamp(0.0, 1.0) * 1000.0).round();
+            item.trim().eq_ignore_ascii_case(name).then_some(thousandths as u16)
+        })
+    };
+    names.iter().find_map(|name| named(name)).or_else(|| named(anything))
+}
+
+/// Returns a header that is a list, joined from all its lines.
+fn list(headers: &HeaderMap, name: HeaderName) -> String {
+    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    lines.collect::<Vec<_>>().join(",")
+}
+
+fn decompress(gzip: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut content = Vec::new();
+    GzDecoder::new(gzip).read_to_end(&mut content).map_err(Error::internal)?;
+    Ok(content)
+}

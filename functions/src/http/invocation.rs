@@ -1,0 +1,136 @@
+//! What a handler works with: the table, the caller and the request.
+
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lambda_http::http::HeaderName;
+use lambda_http::http::header::CONTENT_TYPE;
+use lambda_http::{Context, Request, RequestExt};
+use shared::{Caller, IdempotencyKey, Limit, Table};
+use tokio::time::Instant;
+
+use super::error::Error;
+
+/// How long before the end of the invocation a request is answered, with whatever is known then.
+const MARGIN: Duration = Duration::from_secs(2);
+/// The time for an invocation whose deadline is unknown.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// One request to one operation.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The table, until this request must be answered.
+    pub table: Table,
+    /// The caller.
+    pub caller: Caller,
+    request: Request,
+}
+
+impl Invocation {
+    /// Checks that the query has only the parameters in `query`, each at most once (otherwise 400).
+    pub(super) fn new(
+        table: Table,
+        caller: Caller,
+        request: Request,
+        query: &[&str],
+    ) -> Result<Self, Error> {
+        if let Some(parameters) = request.query_string_parameters_ref() {
+            for (index, (name, _)) in parameters.iter().enumerate() {
+                if !query.contains(&name) {
+                    return Err(Error::Malformed(unknown_parameter(name, query)));
+                }
+                if parameters.iter().skip(index + 1).any(|(other, _)| other == name) {
+                    return Err(Error::Malformed(format!("Send the query parameter {name} once.")));
+                }
+            }
+        }
+        Ok(Self { table, caller, request })
+    }
+
+    /// Returns a parameter of the path. Errors: 400.
+    pub fn path<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Error> {
+        let parameters = self.request.path_parameters_ref();
+        let text = parameters.and_then(|parameters| parameters.first(name)).unwrap_or_default();
+        text.parse().map_err(|error| Error::Malformed(format!("The path's {name} {error}.")))
+    }
+
+    /// Returns a parameter of the query, `None` if it is absent. Errors: 400.
+    pub fn query<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Error> {
+        let parse = |text: &str| {
+            text.parse().map_err(|error| Error::Malformed(format!("The query's {name} {error}.")))
+        };
+        let parameters = self.request.query_string_parameters_ref();
+        parameters.and_then(|parameters| parameters.first(name)).map(parse).transpose()
+    }
+
+    /// Returns the page size that the query asks for. Errors: 400.
+    pub fn limit(&self) -> Result<Limit, Error> {
+        Ok(self.query("limit")?.unwrap_or_default())
+    }
+
+    /// Returns the body. Errors: 415 if the media type is not in `allowed`.
+    pub(super) fn body(&self, allowed: &'static [&'static str]) -> Result<&[u8], Error> {
+        let content_type = self.request.headers().get(CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        if !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(media_type)) {
+            return Err(Error::MediaType(allowed));
+        }
+        Ok(self.request.body().as_ref())
+    }
+
+    /// Returns the idempotency key, bare or quoted, `None` if the header is absent. Errors: 400.
+    pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Error> {
+        let mut values = self.request.headers().get_all(IDEMPOTENCY_KEY).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return match self.request.headers().contains_key(IDEMPOTENCY_KEY) {
+                true => Err(Error::Malformed("Send the header Idempotency-Key once.".into())),
+                false => Ok(None),
+            };
+        };
+        let text = value.to_str().unwrap_or_default();
+        let key = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        let malformed = |error| Error::Malformed(format!("The header Idempotency-Key {error}."));
+        key.parse().map(Some).map_err(malformed)
+    }
+}
+
+fn unknown_parameter(name: &str, query: &[&str]) -> String {
+    match query {
+        [] => format!("The query parameter {name:?} is unknown: this operation takes none."),
+        _ => format!("The query parameter {name:?} is unknown; known are {}.", query.join(", ")),
+    }
+}
+
+/// Returns the moment by which a request must be answered: [`MARGIN`] before its invocation ends.
+///
+/// `cargo lambda watch` sends a deadline in 1970. A deadline that has passed counts as unknown.
+#[must_use]
+pub fn deadline(context: &Context) -> Instant {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let left = Duration::from_millis(context.deadline).checked_sub(now);
+    Instant::now() + left.unwrap_or(DEFAULT_TIMEOUT).saturating_sub(MARGIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(context: &Context) -> Duration {
+        deadline(context).saturating_duration_since(Instant::now())
+    }
+
+    #[test]
+    fn a_request_is_answered_two_seconds_before_its_invocation_ends() {
+        let mut context = Context::default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let end = now + Duration::from_secs(60);
+        context.deadline = u64::try_from(end.as_millis()).unwrap_or_default();
+        assert!((57..=58).contains(&left(&context).as_secs()));
+        context.deadline = 600_000;
+        assert!((7..=8).contains(&left(&context).as_secs()), "a deadline in 1970 is unknown");
+    }
+}

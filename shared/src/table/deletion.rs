@@ -1,0 +1,149 @@
+//! How a conversation is deleted: it is marked first, and its items are removed later.
+//!
+//! While requests that started before the mark may still write, nothing is removed. Otherwise a late
+//! transaction could store a message in a conversation that has been removed.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{
+    AttributeValue, DeleteRequest, ReturnConsumedCapacity, WriteRequest,
+};
+
+use super::attempts::{Effect, Failure, Written, classify};
+use super::client::Table;
+use super::items::{Attributes, ConversationItem, from_attributes};
+use super::keys::{DELETED, Key, conversation_pk};
+use super::requests::if_owned;
+use crate::{Caller, ConversationId, Error, Limit, Result, Time};
+
+/// How long after its deletion a conversation's items are kept. No request lasts that long.
+pub(super) const RETENTION: Duration = Duration::from_secs(10 * 60);
+
+/// What one run of `purge-deleted` achieved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Conversations that were removed completely.
+    pub removed: usize,
+    /// Conversations that failed, which the next run tries again.
+    pub failed: usize,
+}
+
+impl Table {
+    /// Deletes a conversation: marks it, so that no caller can see it. Its items are removed by
+    /// [`Table::purge_deleted`], at the earliest after 10 minutes.
+    pub async fn delete_conversation(&self, caller: &Caller, id: ConversationId) -> Result<()> {
+        let sets = vec![("deleted_at", self.now().to_string()), ("listing", DELETED.into())];
+        let condition = "attribute_exists(pk) AND attribute_not_exists(deleted_at)";
+        let request = if_owned(self.update(Key::conversation(id), condition, sets), caller);
+        let (reason, undecided) = match self.send_update(request).await? {
+            Written::Stored(_) => return Ok(()),
+            Written::Refused { reason, undecided } => (reason, undecided),
+        };
+        let found: Option<ConversationItem> = reason.map(from_attributes).transpose()?;
+        match ConversationItem::visible(found.clone(), caller) {
+            Ok(_) => Err(Error::Forbidden),
+            // It is deleted, perhaps by an undecided attempt of this request.
+            Err(_) if undecided && found.is_some() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the conversations that were deleted at least 10 minutes ago, until the deadline. A
+    /// conversation that fails does not stop the others.
+    ///
+    /// # Errors
+    /// If the list of deleted conversations cannot be read.
+    pub async fn purge_deleted(&self) -> Result<Purged> {
+        let (mut purged, mut before) = (Purged::default(), None);
+        loop {
+            let listed = self.list(DELETED, Limit::default(), before).await?;
+            for key in listed.keys {
+                match self.purge(key).await {
+                    Ok(removed) => purged.removed += usize::from(removed),
+                    Err(_) if self.is_out_of_time() => return Ok(purged),
+                    Err(error) => {
+                        tracing::warn!(error = error.chain(), "conversation not purged");
+                        purged.failed += 1;
+                    }
+                }
+            }
+            if listed.next.is_none() {
+                return Ok(purged);
+            }
+            before = listed.next;
+        }
+    }
+
+    /// Removes a conversation's items, and at last the conversation. Returns whether it was removed.
+    async fn purge(&self, key: Key) -> Result<bool> {
+        let Some(item) = self.get_one::<ConversationItem>(key.clone()).await? else {
+            return Ok(false);
+        };
+        let due = |deleted_at: Time| self.now().since(deleted_at) >= RETENTION;
+        if !item.deleted_at.is_some_and(due) {
+            return Ok(false);
+        }
+        let request = self
+            .client
+            .query()
+            .table_name(&*self.name)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(conversation_pk(item.id)))
+            .projection_expression("pk, sk")
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let conversation = key.clone().into_attributes();
+        loop {
+            // The items found are removed before the next query, so each query starts at the first.
+            let page = self.send_read(|| request.clone().send()).await?;
+            self.count_read(page.consumed_capacity());
+            let others = page.items().iter().filter(|item| **item != conversation);
+            let others: Vec<Attributes> = others.cloned().collect();
+            for keys in others.chunks(25) {
+                self.remove(keys).await?;
+            }
+            if others.is_empty() && page.last_evaluated_key().is_none() {
+                break;
+            }
+        }
+        let request = self.client.delete_item().table_name(&*self.name);
+        let request = request.set_key(Some(conversation));
+        let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let removed = self.send_write(|| request.clone().send(), |_| None::<()>).await?;
+        if let Written::Stored(output) = removed {
+            self.count_written(output.consumed_capacity());
+        }
+        Ok(true)
+    }
+
+    /// Removes up to 25 items.
+    async fn remove(&self, keys: &[Attributes]) -> Result<()> {
+        let mut wanted = Vec::new();
+        for key in keys {
+            let delete = DeleteRequest::builder().set_key(Some(key.clone()));
+            let delete = delete.build().map_err(Error::internal)?;
+            wanted.push(WriteRequest::builder().delete_request(delete).build());
+        }
+        let mut attempts = self.attempts(Effect::Write);
+        loop {
+            let request = self
+                .client
+                .batch_write_item()
+                .request_items(&*self.name, wanted.clone())
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let failure = match attempts.send(request.send()).await {
+                Err(error) => classify(error),
+                Ok(output) => {
+                    self.count_written(output.consumed_capacity());
+                    let tables = output.unprocessed_items;
+                    match tables.and_then(|mut tables| tables.remove(&*self.name)) {
+                        Some(left) if !left.is_empty() => wanted = left,
+                        _ => return Ok(()),
+                    }
+                    Failure::Refused("unprocessed items".into())
+                }
+            };
+            attempts.pause_after(failure).await?;
+        }
+    }
+}
