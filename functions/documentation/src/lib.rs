@@ -4,9 +4,9 @@
 //!
 //! - [`respond`]: the handler of the Lambda function [`FUNCTION`]
 //! - [`openapi`]: generates `assets/openapi.json`, which is committed
-//! - `assets/`: the page (`index.html`; `app.js`: behaviour; `api.js`: requests; `ui.js`: parts
-//!   such as forms and lists; `app.css`: layout), the reference (`docs.html`, `docs.js`), and
-//!   `index.json`, the response to `GET /` for clients that prefer JSON
+//! - `assets/`: the page (`index.html`, its scripts from `app.js`, its style sheets `controls.css`
+//!   and `app.css`), the reference (`docs.html`, `docs.js`), and `index.json`, the response to
+//!   `GET /` for clients that prefer JSON
 //! - `build.rs`: compresses and hashes the assets and Swagger UI at build time
 
 pub mod openapi;
@@ -57,11 +57,15 @@ static INDEX_HTML: File = file!("index.html", HTML);
 static INDEX_JSON: File = file!("index.json", JSON);
 
 /// The other files, by path.
-static FILES: [(&str, File); 9] = [
+static FILES: [(&str, File); 13] = [
     ("/assets/api.js", file!("api.js", JAVASCRIPT)),
     ("/assets/app.css", file!("app.css", CSS)),
     ("/assets/app.js", file!("app.js", JAVASCRIPT)),
+    ("/assets/controls.css", file!("controls.css", CSS)),
+    ("/assets/conversations.js", file!("conversations.js", JAVASCRIPT)),
     ("/assets/docs.js", file!("docs.js", JAVASCRIPT)),
+    ("/assets/messages.js", file!("messages.js", JAVASCRIPT)),
+    ("/assets/profiles.js", file!("profiles.js", JAVASCRIPT)),
     ("/assets/ui.js", file!("ui.js", JAVASCRIPT)),
     ("/docs", file!("docs.html", HTML)),
     ("/docs/swagger-ui-bundle.js", file!("swagger-ui-bundle.js", JAVASCRIPT)),
