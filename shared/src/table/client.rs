@@ -17,13 +17,9 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use tokio::time::Instant;
 
-use super::attempts::{Backoff, backoff};
-use super::keys::Key;
+use super::backoff::{Backoff, backoff};
 use crate::{Error, Result, Time};
 
-/// The longest that a function waits for the table before its first request: too short for a second
-/// attempt.
-const WARM_UP: Duration = Duration::from_millis(300);
 /// The time for a request whose deadline is unknown.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -127,15 +123,6 @@ impl Table {
     #[must_use]
     pub fn for_request(&self, deadline: Instant) -> Self {
         Self { deadline, usage: Arc::default(), ..self.clone() }
-    }
-
-    /// Opens the connection that the first request will use, by reading an absent item. A failure is
-    /// logged: the first request will try again.
-    pub async fn warm_up(&self) {
-        let table = self.for_request(Instant::now() + WARM_UP);
-        if let Err(error) = table.get([Key::absent()]).await {
-            tracing::warn!(error = error.chain(), "table unreachable at start-up");
-        }
     }
 
     /// Returns what this handle and its clones have used so far.

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use super::attempts::Written;
 use super::client::Table;
-use super::idempotency::{Created, Earlier, IdempotencyKey, KeyedRequest};
+use super::idempotency::{Created, Earlier, KeyedRequest};
 use super::items::{ConversationItem, ProfileItem, from_attributes, to_attributes};
 use super::keys::{CONVERSATIONS, Key};
 use super::requests::if_owned;
 use crate::{
-    Caller, Conversation, ConversationId, ConversationPatch, Error, Limit, Message,
+    Caller, Conversation, ConversationId, ConversationPatch, Error, IdempotencyKey, Limit, Message,
     NewConversation, Page, PageStart, Result, Seq,
 };
 

@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::types::{
 
 use super::attempts::{Effect, Failure, Written, classify};
 use super::client::Table;
-use super::items::{Attributes, ConversationItem, from_attributes};
-use super::keys::{DELETED, Key, conversation_pk};
+use super::items::{ConversationItem, from_attributes};
+use super::keys::{Attributes, DELETED, Key, conversation_pk};
 use super::requests::if_owned;
 use crate::{Caller, ConversationId, Error, Limit, Result, Time};
 

@@ -16,39 +16,16 @@ use uuid::Uuid;
 
 use super::attempts::{Effect, Failure};
 use super::client::Table;
-use super::items::{Attributes, from_attributes, to_attributes};
-use super::keys::Key;
+use super::items::{from_attributes, to_attributes};
+use super::keys::{Attributes, Key};
 use super::transactions::{Decision, Slot};
 use crate::json::canonical;
-use crate::{Caller, Error, Metadata, Result, Time};
+use crate::{Caller, Error, IdempotencyKey, Metadata, Result, Time};
 
 /// How long a key is kept, in seconds: 7 days.
 const LIFETIME: i64 = 7 * 24 * 60 * 60;
 /// How long the resource of a new key may be invisible to a read, in seconds.
 const VISIBILITY: i64 = 10;
-
-/// The key that a client sends so that a repeated POST has no second effect: 1–255 visible ASCII
-/// characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyKey(String);
-
-impl IdempotencyKey {
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for IdempotencyKey {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("must have 1 to 255 visible ASCII characters")
-        }
-    }
-}
 
 /// The result of a POST.
 #[derive(Clone, Debug)]

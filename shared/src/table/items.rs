@@ -2,21 +2,17 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::keys::{Key, seq_of};
+use super::keys::{Attributes, Key, seq_of};
 use crate::access::Protected;
 use crate::profile::full_name;
 use crate::{
     Caller, Conversation, ConversationId, Error, Kind, Message, Metadata, Profile, ProfileId,
     Result, Seq, Time,
 };
-
-/// The attributes of an item.
-pub(super) type Attributes = HashMap<String, AttributeValue>;
 
 /// Parses an item. One that does not parse is a bug: only this code writes to the table.
 pub(super) fn from_attributes<T: DeserializeOwned>(attributes: Attributes) -> Result<T> {

@@ -18,9 +18,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::idempotency::IdempotencyKey;
-use super::items::Attributes;
-use crate::{Caller, ConversationId, Error, ProfileId, Result, Seq};
+use crate::{Caller, ConversationId, Error, IdempotencyKey, ProfileId, Result, Seq};
 
 /// The index behind every list: partition key `listing`, sort key `id`, keys only.
 pub(super) const LISTING_INDEX: &str = "listing";
@@ -30,6 +28,9 @@ pub(super) const PROFILES: &str = "PROFILES";
 pub(super) const CONVERSATIONS: &str = "CONVERSATIONS";
 /// `listing` of conversations that are marked deleted.
 pub(super) const DELETED: &str = "DELETED";
+
+/// The attributes of an item.
+pub(super) type Attributes = HashMap<String, AttributeValue>;
 
 /// The primary key of an item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ impl Key {
         Ok(Self { pk: part("pk")?, sk: part("sk")? })
     }
 
-    pub(super) fn into_attributes(self) -> HashMap<String, AttributeValue> {
+    pub(super) fn into_attributes(self) -> Attributes {
         HashMap::from([
             ("pk".into(), AttributeValue::S(self.pk)),
             ("sk".into(), AttributeValue::S(self.sk)),

@@ -9,11 +9,14 @@ use aws_sdk_dynamodb::types::{
 
 use super::attempts::Written;
 use super::client::Table;
-use super::idempotency::{Created, Earlier, IdempotencyKey, KeyedRequest};
+use super::idempotency::{Created, Earlier, KeyedRequest};
 use super::items::{ProfileItem, from_attributes, to_attributes};
 use super::keys::{Key, PROFILES};
 use super::requests::if_owned;
-use crate::{Caller, Error, Limit, NewProfile, Page, Profile, ProfileId, ProfilePatch, Result};
+use crate::{
+    Caller, Error, IdempotencyKey, Limit, NewProfile, Page, Profile, ProfileId, ProfilePatch,
+    Result,
+};
 
 const NOT_FOUND: Error = Error::NotFound(ProfileItem::KIND);
 

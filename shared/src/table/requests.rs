@@ -2,6 +2,7 @@
 //! update.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -11,13 +12,17 @@ use aws_sdk_dynamodb::types::{
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::attempts::{Effect, Failure, Written, classify};
 use super::client::Table;
-use super::items::{Attributes, from_attributes};
-use super::keys::{Key, LISTING_INDEX};
+use super::items::from_attributes;
+use super::keys::{Attributes, Key, LISTING_INDEX};
 use crate::{Caller, Error, Limit, Result};
 
+/// The longest that a function waits for the table before its first request: too short for a second
+/// attempt.
+const WARM_UP: Duration = Duration::from_millis(300);
 /// The items that [`Table::get`] found.
 pub(super) struct Found(HashMap<Key, Attributes>);
 
@@ -36,6 +41,15 @@ pub(super) struct Listed {
 }
 
 impl Table {
+    /// Opens the connection that the first request will use, by reading an absent item. A failure is
+    /// logged: the first request will try again.
+    pub async fn warm_up(&self) {
+        let table = self.for_request(Instant::now() + WARM_UP);
+        if let Err(error) = table.get([Key::absent()]).await {
+            tracing::warn!(error = error.chain(), "table unreachable at start-up");
+        }
+    }
+
     /// Reads at most 100 items by key, strongly consistent. One request, unless DynamoDB leaves keys
     /// unprocessed. Duplicate keys are read once.
     pub(super) async fn get(&self, keys: impl IntoIterator<Item = Key>) -> Result<Found> {

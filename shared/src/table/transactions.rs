@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{CancellationReason, ReturnConsumedCapacity, Transa
 use uuid::Uuid;
 
 use super::attempts::{Attempts, Failure, classify};
-use super::items::Attributes;
+use super::keys::Attributes;
 use crate::{Error, Result};
 
 /// What one write of a transaction is for.

@@ -10,14 +10,15 @@ use uuid::Uuid;
 use crate::message::{is_rewarded, reward};
 use crate::table::attempts::{Attempts, Effect, Failure};
 use crate::table::client::Table;
-use crate::table::idempotency::{Created, Earlier, IdempotencyKey, KeyedRequest};
+use crate::table::idempotency::{Created, Earlier, KeyedRequest};
 use crate::table::items::{
     ConversationItem, MessageItem, ProfileItem, from_attributes, to_attributes,
 };
 use crate::table::keys::Key;
 use crate::table::transactions::{Decision, Reasons, Slot, Writes};
 use crate::{
-    Caller, ConversationId, Error, Kind, NewMessage, PostedMessage, Profile, Result, Seq, Time,
+    Caller, ConversationId, Error, IdempotencyKey, Kind, NewMessage, PostedMessage, Profile,
+    Result, Seq, Time,
 };
 
 /// One request that posts a message.
@@ -38,7 +39,7 @@ struct Basis {
 
 /// What a post finds before it writes.
 enum Start {
-    Basis(Basis),
+    Basis(Box<Basis>),
     /// An earlier request with the same idempotency key.
     Earlier(Earlier<Seq>),
 }
@@ -146,7 +147,7 @@ impl Table {
         let mut open: Option<Seq> = None;
         loop {
             let start = match known.take() {
-                Some(basis) => basis.map(Start::Basis),
+                Some(basis) => basis.map(Box::new).map(Start::Basis),
                 None => self.read_basis(&post).await,
             };
             let passed = |start: &Result<Start>, seq| match start {
@@ -168,7 +169,7 @@ impl Table {
                 }
             }
             let basis = match start.map_err(|error| attempts.qualify(error))? {
-                Start::Basis(basis) => basis,
+                Start::Basis(basis) => *basis,
                 Start::Earlier(earlier) => {
                     let replay = self.replay_message(&post, earlier.resource).await;
                     return replay.map_err(|error| attempts.qualify(error));
@@ -235,7 +236,8 @@ impl Table {
             return Ok(Start::Earlier(earlier));
         }
         let (conversation, author) = (found.take(&conversation)?, found.take(&author)?);
-        Basis::new(conversation, author, post.caller).map(Start::Basis)
+        let basis = Basis::new(conversation, author, post.caller)?;
+        Ok(Start::Basis(Box::new(basis)))
     }
 
     /// Returns the earlier post with the same idempotency key that cancelled this one.
