@@ -60,7 +60,11 @@ pub(crate) fn canonical(json: &str, levels: usize) -> Result<String, String> {
 }
 
 fn write_canonical(json: &str, levels: usize, out: &mut String) -> Result<(), String> {
-    let refused = |error: serde_json::Error| error.to_string();
+    let refused = |error: serde_json::Error| {
+        // The position is relative to a part of the text.
+        let reason = error.to_string();
+        format!("must be valid JSON: {}", reason.split(" at line ").next().unwrap_or_default())
+    };
     let deeper = || levels.checked_sub(1).ok_or("must not be nested more deeply than 32 levels");
     match json.as_bytes().first() {
         Some(b'{') => {

@@ -41,6 +41,12 @@ pub(crate) fn known_callers() -> Vec<(&'static str, Standing, Value)> {
             Standing::Stranger,
             json!({ "sub": "eve", "scope": BOTH, "cognito:groups": ["admins", "x,admin"] }),
         ),
+        // Another issuer's `[x admin]` may be one group named `x admin`.
+        (
+            "a stranger in a group with a space",
+            Standing::Stranger,
+            json!({ "sub": "eve", "scope": BOTH, "cognito:groups": ["x", "admin"] }),
+        ),
         // A device has a client of its own, and so is an owner of its own.
         (
             "another device",
@@ -51,7 +57,7 @@ pub(crate) fn known_callers() -> Vec<(&'static str, Standing, Value)> {
         (
             "an admin by group",
             Standing::Admin,
-            json!({ "sub": "boss", "scope": BOTH, "cognito:groups": ["x", "admin"] }),
+            json!({ "sub": "boss", "scope": BOTH, "cognito:groups": ["admin"] }),
         ),
         ("the owner's ID token", Standing::Scopeless, json!({ "sub": OWNER, "token_use": "id" })),
         (

@@ -1,6 +1,9 @@
 //! Conversations: open, read, change, delete with all that stands in them.
 
-use tests::service::{Api, Recorder, engine_endpoint, json};
+use std::time::Duration;
+
+use tests::clock::Clock;
+use tests::service::{Api, Recorder, engine_endpoint, json, new_table};
 
 const UNKNOWN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
@@ -102,13 +105,20 @@ async fn a_conversation_outlives_its_author() {
 async fn a_deleted_conversation_is_removed_with_every_message_though_they_are_more_than_one_query_reads()
  {
     let recorder = Recorder::start(engine_endpoint().await).await;
-    let api = Api::on(&recorder.endpoint).await;
+    let (template, table) = new_table(&recorder.endpoint).await;
+    let clock = Clock::default();
+    let table = clock.drive(table);
+    let api = Api::serve(&template, table.clone()).await;
     let (author_id, id) = api.profile_and_conversation().await;
     for _ in 0..60 {
         api.say(&id, &author_id, &"👍".repeat(5000)).await;
     }
-    recorder.take();
     api.delete(&format!("/conversations/{id}")).await.with(204);
+    recorder.take();
+    clock.advance(Duration::from_secs(599));
+    assert_eq!(table.purge_deleted().await.expect("a list").removed, 0);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(table.purge_deleted().await.expect("a list").removed, 1);
     let sent = recorder.take();
     assert!(
         sent.iter().filter(|sent| sent.operation == "Query").count() > 1,

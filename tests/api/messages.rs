@@ -72,7 +72,7 @@ async fn a_text_is_stored_exactly_as_sent() {
 async fn metadata_comes_back_with_its_numbers_and_order_as_sent() {
     let api = Api::start().await;
     let (author_id, id) = api.profile_and_conversation().await;
-    let deep = format!(r#"{{"deep":{}{}}}"#, "[".repeat(40), "]".repeat(40));
+    let deep = format!(r#"{{"deep":{}{}}}"#, "[".repeat(31), "]".repeat(31));
     let longest = format!(r#"{{"k":"{}"}}"#, "x".repeat(4096 - 8));
     for metadata in [
         r#"{"":1}"#,

@@ -168,13 +168,15 @@ async fn a_function_reads_before_its_first_request_where_it_may_and_nowhere_else
     table.warm_up().await;
     let read: Permissions = recorder.take().iter().flat_map(needed).collect();
     assert_eq!(read, ["BatchGetItem on the table".to_owned()].into());
-    for (function, allowed) in allowed() {
+    let allowed = allowed();
+    for operation in functions::operations::ALL {
+        let function = operation.function();
         let main = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join(format!("../functions/src/bin/{function}.rs"));
         let main = fs::read_to_string(main).expect("a binary");
         assert_eq!(
-            main.contains("functions::run("),
-            allowed.is_superset(&read),
+            main.contains("runtime::serve(&"),
+            allowed[&function].is_superset(&read),
             "{function}: how it is run, and what it may do"
         );
     }

@@ -187,7 +187,7 @@ async fn a_canary_is_posted_and_refused() {
                 body,
             )
             .await;
-        answer.problem(400);
+        assert!(answer.status.is_client_error());
         assert!(api.send("POST", &path, &[JSON], body).await.status.is_client_error());
     }
     api.get("/profiles?canary=canary").await.problem(400);

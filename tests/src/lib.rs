@@ -2,4 +2,5 @@
 //!
 //! - [`service`]: a running service, its responses, and the requests that it sends to DynamoDB
 
+pub mod clock;
 pub mod service;
