@@ -200,7 +200,11 @@ async fn who_is_throttled_is_told_apart_from_who_only_collides() {
         if reasons.is_empty() {
             let table = table.for_request(Instant::now() + Duration::from_secs(8));
             table
-                .delete_profile(&Caller::Anyone, Uuid::now_v7().to_string().parse().expect("an id"))
+                .delete_profile(
+                    &Caller::Anyone,
+                    Uuid::now_v7().to_string().parse().expect("an id"),
+                    &shared::IfMatch::Any,
+                )
                 .await
                 .expect_err("a write by itself is throttled too");
             assert_eq!(table.usage().requests, 3, "{error}, of what is no transaction");
@@ -281,7 +285,7 @@ async fn a_creation_that_arrives_late_does_not_bring_back_what_was_deleted() {
         .expect("by the third attempt")
         .resource
         .id;
-    table.delete_profile(&Caller::Anyone, id).await.expect("deleted");
+    table.delete_profile(&Caller::Anyone, id, &shared::IfMatch::Any).await.expect("deleted");
     let (target, body) = late.lock().expect("no panic").take().expect("the first attempt");
     assert_eq!(
         engine::answer(&database, &target, &body).0,

@@ -38,6 +38,7 @@ const MAX_TRANSACTIONS: u32 = 8;
 const MAX_PLACES_PER_SECOND: u64 = 300;
 
 /// The result of a post.
+#[derive(Clone, Debug)]
 pub struct Posted {
     /// The message.
     pub created: Created<PostedMessage>,
@@ -64,6 +65,12 @@ struct Places {
     /// For the congratulation.
     second: Option<Seq>,
     reserved_at: Time,
+}
+
+impl Places {
+    fn all(self) -> impl Iterator<Item = Seq> {
+        [self.first].into_iter().chain(self.second)
+    }
 }
 
 /// What a post does next.
@@ -278,7 +285,7 @@ impl Post<'_> {
         if let (Some(keyed), Some(Some(item))) = (&self.keyed, reasons.refused(Slot::Key)?) {
             let used = keyed.check(&item, self.table.now())?;
             if !matches!(used, KeyUse::Free) {
-                self.close([places.first].into_iter().chain(places.second)).await;
+                self.close(places.all()).await;
                 if let Some(earlier) = used.earlier()? {
                     return self.replay(earlier.resource).await;
                 }
@@ -288,7 +295,7 @@ impl Post<'_> {
             Some(current) => match ProfileItem::author(current, self.caller) {
                 Ok(current) => Box::new(current),
                 Err(error) => {
-                    self.close([places.first].into_iter().chain(places.second)).await;
+                    self.close(places.all()).await;
                     return Err(error);
                 }
             },
@@ -305,6 +312,23 @@ impl Post<'_> {
             }
             return Ok(Step::Reserve(author));
         }
+        self.commit_after_pause(places, reasons).await
+    }
+
+    /// Pauses and reads the author again: other posts of the same author compete, and the total that a
+    /// failed condition returned is outdated after a pause.
+    async fn commit_after_pause(&mut self, places: Places, reasons: Reasons) -> Result<Step> {
+        if let Err(error) = self.attempts.pause_after(reasons.into_failure()).await {
+            return self.give_up(places, error).await;
+        }
+        let current = self.table.get_one(Key::profile(self.input.author_id)).await?;
+        let author = match ProfileItem::author(current, self.caller) {
+            Ok(author) => Box::new(author),
+            Err(error) => {
+                self.close(places.all()).await;
+                return Err(error);
+            }
+        };
         if is_rewarded(author.points + 1) && places.second.is_none() {
             self.close([places.first]).await;
             return Ok(Step::Reserve(author));
@@ -316,7 +340,7 @@ impl Post<'_> {
     /// committed.
     async fn give_up(&mut self, places: Places, error: Error) -> Result<Step> {
         let Error::OutcomeUnknown(cause) = error else {
-            self.close([places.first].into_iter().chain(places.second)).await;
+            self.close(places.all()).await;
             return Err(error);
         };
         match self.table.close_gap_surely(self.conversation_id, places.first).await {
