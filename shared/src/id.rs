@@ -77,7 +77,18 @@ fn parse_uuid(text: &str) -> Result<Uuid, &'static str> {
 
 /// The number of a message in its conversation: 1, 2, 3 … without a gap.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    ToSchema,
 )]
 #[schema(minimum = 0, maximum = 999_999_999_999_u64)]
 #[serde(transparent)]

@@ -26,6 +26,8 @@ pub struct Profile {
     pub points: u64,
     /// Whether its creator was an administrator.
     pub is_admin: bool,
+    /// The version, as in the profile's `ETag`: 1, and 1 more with each change. Points do not count.
+    pub version: u64,
     /// When it was created.
     pub created_at: Time,
 }

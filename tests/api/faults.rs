@@ -261,7 +261,10 @@ async fn throttling_is_distinguished_from_conflicts() {
         if reasons.is_empty() {
             let table = table.for_request(Instant::now() + Duration::from_secs(8));
             let id = Uuid::now_v7().to_string().parse().expect("an id");
-            table.delete_profile(&Caller::Anyone, id).await.expect_err("throttled");
+            table
+                .delete_profile(&Caller::Anyone, id, &shared::IfMatch::Any)
+                .await
+                .expect_err("throttled");
             assert_eq!(table.usage().requests, 3, "{error}, outside a transaction");
         }
     }
@@ -334,7 +337,7 @@ async fn an_attempt_that_arrives_late_does_not_create_a_deleted_profile_again() 
     let table = Table::with_http_client(client, "chat");
     let created = table.create_profile(&Caller::Anyone, ada(), None).await;
     let id = created.expect("the third attempt succeeds").resource.id;
-    table.delete_profile(&Caller::Anyone, id).await.expect("deleted");
+    table.delete_profile(&Caller::Anyone, id, &shared::IfMatch::Any).await.expect("deleted");
     let (target, body) = late.lock().expect("no panic").take().expect("the first attempt");
     let (status, _) = engine::answer(&database, &target, &body);
     assert_eq!(status, 200, "DynamoDB decides once for all attempts with one token");

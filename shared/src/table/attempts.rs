@@ -18,8 +18,8 @@ use crate::{Error, Result};
 /// What a request changes, and so what an undecided attempt at it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Nothing: an undecided read is harmless.
-    Read,
+    /// Nothing that a client notices: a read, or a reserved place. Undecided attempts are harmless.
+    Harmless,
     /// One item, always to the same values. It may be sent again. A refusal of a later attempt proves
     /// nothing about an earlier, undecided one.
     Write,
@@ -46,6 +46,7 @@ pub(super) struct Attempts<'t> {
     pub(super) table: &'t Table,
     effect: Effect,
     made: u32,
+    limit: u32,
     undecided: bool,
 }
 
@@ -68,7 +69,7 @@ impl Table {
     }
 
     pub(super) fn attempts(&self, effect: Effect) -> Attempts<'_> {
-        Attempts { table: self, effect, made: 0, undecided: false }
+        Attempts { table: self, effect, made: 0, limit: u32::MAX, undecided: false }
     }
 
     /// Sends a read until it is answered.
@@ -77,7 +78,7 @@ impl Table {
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let mut attempts = self.attempts(Effect::Read);
+        let mut attempts = self.attempts(Effect::Harmless);
         loop {
             match attempts.send(send()).await {
                 Ok(output) => return Ok(output),
@@ -129,8 +130,17 @@ impl Attempts<'_> {
         }
     }
 
-    /// Checks that there is time for a write; a read before it may have taken too long.
+    /// Limits the number of attempts.
+    pub(super) fn limited(self, limit: u32) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Checks that there is time for a write, since a read before it may have taken too long, and that
+    /// the limit of attempts is not reached.
     pub(super) fn check_time(&self) -> Result<()> {
+        if self.made >= self.limit {
+            return Err(self.qualify(Error::Unavailable("too many attempts".into())));
+        }
         if self.table.is_out_of_time() {
             return Err(self.qualify(Error::Unavailable("too little time is left".into())));
         }
@@ -145,21 +155,19 @@ impl Attempts<'_> {
             Failure::Final(error) => return Err(self.qualify(error)),
             Failure::Refused(cause) | Failure::Throttled(cause) => cause,
             Failure::Undecided(cause) => {
-                self.undecided |= self.effect != Effect::Read;
+                self.undecided |= self.effect != Effect::Harmless;
                 cause
             }
         };
+        if self.made >= self.limit {
+            return Err(self.qualify(Error::Unavailable(cause)));
+        }
         let setback = Setback { made: self.made, left: self.table.time_left(), throttled };
         let Some(pause) = (self.table.backoff)(setback) else {
             return Err(self.qualify(Error::Unavailable(cause)));
         };
         sleep(pause).await;
         Ok(())
-    }
-
-    /// Returns whether an attempt is undecided.
-    pub(super) fn is_undecided(&self) -> bool {
-        self.undecided
     }
 
     /// Sets whether an attempt is undecided, when something else has decided it.

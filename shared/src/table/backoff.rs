@@ -33,7 +33,7 @@ pub fn backoff(Setback { made, left, throttled }: Setback) -> Option<Duration> {
         left / 3
     } else {
         let doubled = 2_u32.saturating_pow(made.saturating_sub(1));
-        Duration::from_millis(40).saturating_mul(doubled).min(left / 24)
+        Duration::from_millis(40).saturating_mul(doubled).min(left / 6)
     };
     Some(bound.min(spare).mul_f64(fastrand::f64()))
 }

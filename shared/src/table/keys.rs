@@ -52,6 +52,20 @@ impl Key {
         Self { pk: conversation_pk(conversation_id), sk: message_sk(seq) }
     }
 
+    pub(super) fn change(conversation_id: ConversationId, number: u64) -> Self {
+        Self { pk: conversation_pk(conversation_id), sk: change_sk(number) }
+    }
+
+    /// The counter of a conversation's changes.
+    pub(super) fn changes(conversation_id: ConversationId) -> Self {
+        Self { pk: conversation_pk(conversation_id), sk: "CHANGES".into() }
+    }
+
+    /// Present once a conversation is deleted: an insert that followers are notified of.
+    pub(super) fn ended(conversation_id: ConversationId) -> Self {
+        Self { pk: conversation_pk(conversation_id), sk: "ENDED".into() }
+    }
+
     /// Each caller has an own namespace. Both parts are hashed, so that no caller and key together
     /// equal another's, and no `sub` is part of a key.
     pub(super) fn idempotency(caller: &Caller, key: &IdempotencyKey) -> Self {
@@ -88,6 +102,11 @@ pub(super) fn conversation_pk(id: ConversationId) -> String {
 /// Twelve digits, so that the keys sort like the numbers.
 pub(super) fn message_sk(seq: Seq) -> String {
     format!("MESSAGE#{:012}", seq.get())
+}
+
+/// Twelve digits, like [`message_sk`].
+pub(super) fn change_sk(number: u64) -> String {
+    format!("CHANGE#{number:012}")
 }
 
 /// Returns the `seq` in a message's sort key; `None` for other items.

@@ -9,11 +9,13 @@
 //!   means
 //! - [`idempotency`]: the keys that make a repeated POST harmless
 //! - [`profiles`], [`conversations`], [`messages`]: the operations
+//! - [`changes`], [`versions`]: the change feed; changes that never undo later ones
 //! - [`deletion`]: how a deleted conversation is removed
 //! - [`schema`]: creating the table on a development engine
 
 mod attempts;
 mod backoff;
+mod changes;
 mod client;
 mod conversations;
 mod deletion;
@@ -25,8 +27,10 @@ mod profiles;
 mod requests;
 pub mod schema;
 mod transactions;
+mod versions;
 
 pub use backoff::{Backoff, SHORTEST_ATTEMPT, Setback, backoff};
 pub use client::{Table, Usage, client_config};
 pub use deletion::Purged;
 pub use idempotency::Created;
+pub use messages::Posted;
