@@ -1,4 +1,4 @@
-//! The smoke test passes on a working service, and names the step that fails on any other.
+//! The smoke test passes on a working service and fails on a broken one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -33,7 +33,7 @@ fn metrics_of(report: &Report) -> Value {
 }
 
 #[tokio::test]
-async fn the_smoke_test_passes_on_a_working_service_and_deletes_what_it_created() {
+async fn the_smoke_test_passes_on_a_working_service() {
     let api = Api::start().await;
     let report = run(&api).await;
     assert_eq!(report.failure, None);
@@ -74,7 +74,7 @@ async fn the_metrics_list_each_step_once_with_the_duration_of_each_repetition() 
 }
 
 #[tokio::test]
-async fn the_smoke_test_names_the_step_that_fails_and_still_cleans_up() {
+async fn the_smoke_test_reports_the_failed_step_and_deletes_what_it_created() {
     let (mut template, table) = new_table(&engine_endpoint().await).await;
     template.routes.retain(|route| route.function != "update-message");
     let api = Api::serve(&template, table).await;
@@ -83,7 +83,7 @@ async fn the_smoke_test_names_the_step_that_fails_and_still_cleans_up() {
     assert_eq!(metrics_of(&report)["Passed"], 0);
     assert_nothing_is_left(&api).await;
 
-    let unreachable = run(&Api::at("http://127.0.0.1:1")).await;
+    let unreachable = run(&Api::connect("http://127.0.0.1:1")).await;
     assert!(unreachable.failure.is_some_and(|failure| failure.starts_with("create-profile: ")));
 }
 
@@ -100,7 +100,7 @@ async fn a_step_that_times_out_leaves_nothing_behind() {
 /// Runs the journey without the response to one request, and checks the failure and the cleanup.
 async fn lose_one_response(method: Method, path: &'static str, expected: &str) {
     let limits = Limits { request: Duration::from_secs(2), ..Limits::default() };
-    let api = Api::own().await;
+    let api = Api::start_isolated().await;
     let url = proxy_that_loses_a_response(&api, method.clone(), path).await;
     let failure = run_journey(&url, limits).await.failure.unwrap_or_default();
     assert!(failure.starts_with(expected) && !failure.contains(';'), "{method}: {failure}");
@@ -109,8 +109,8 @@ async fn lose_one_response(method: Method, path: &'static str, expected: &str) {
 }
 
 async fn assert_nothing_is_left(api: &Api) {
-    assert_eq!(api.get("/profiles").await.with(200)["results"], json!([]));
-    assert_eq!(api.get("/conversations").await.with(200)["results"], json!([]));
+    assert_eq!(api.get("/profiles").await.expect(200)["results"], json!([]));
+    assert_eq!(api.get("/conversations").await.expect(200)["results"], json!([]));
 }
 
 /// Starts a proxy in front of `api` that forwards every request and never returns the response to
@@ -178,10 +178,10 @@ async fn issuer(secret: Value, authorizer: Arc<Authorizer>, issued: Arc<AtomicU3
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_smoke_test_signs_in_and_keeps_its_token_until_a_run_fails() {
+async fn the_smoke_test_signs_in_once_and_reuses_its_token() {
     let authorizer = Arc::new(Authorizer::generate().expect("a key"));
     let (template, table) = new_table(&engine_endpoint().await).await;
-    let api = Api::behind(authorizer.clone(), &template, table).await;
+    let api = Api::serve_authenticated(authorizer.clone(), &template, table).await;
     let failure = run(&api).await.failure.expect("a token is required");
     assert_eq!(failure, "create-profile: status 401: Unauthorized");
 
