@@ -162,9 +162,16 @@ function appendMessages(messages) {
 }
 
 toNewest.addEventListener("click", scrollToEnd);
+
+let staysAtEnd = true;
+
 scroller.addEventListener("scroll", () => {
-  if (isAtEnd()) toNewest.hidden = true;
+  staysAtEnd = isAtEnd();
+  if (staysAtEnd) toNewest.hidden = true;
 }, { passive: true });
+
+// The composer and an on-screen keyboard take height from the log while the user writes.
+new ResizeObserver(() => staysAtEnd && scrollToEnd()).observe(scroller);
 
 // Older messages load when the user scrolls near the top, or with the button.
 
