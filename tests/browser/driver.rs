@@ -171,6 +171,9 @@ impl Browser {
 
 fn capabilities(screen: Screen, data: &Path) -> Value {
     let Screen { width, height, touch } = screen;
+    // A headless browser has no mouse. These settings add one: (hover: hover), (pointer: fine).
+    let mouse = "--blink-settings=primaryHoverType=2,availableHoverTypes=2,\
+                 primaryPointerType=4,availablePointerTypes=4";
     let mut options = json!({
         "args": [
             "--headless",
@@ -182,6 +185,7 @@ fn capabilities(screen: Screen, data: &Path) -> Value {
             "--disable-component-update",
             "--disable-sync",
             "--disable-dev-shm-usage",
+            if touch { "--touch-events=enabled" } else { mouse },
             format!("--window-size={width},{height}"),
             format!("--user-data-dir={}", data.display()),
         ],
