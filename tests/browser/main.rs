@@ -5,9 +5,9 @@
 //! screenshots in `docs/pictures`.
 //!
 //! - `driver`: starts and drives the browser
-//! - `page`: what a user does with the page on a desktop
+//! - `page`: profiles, conversations and messages on a desktop
 //! - `layout`: long names and words on every width, and touch screens
-//! - `problems`: how failures are shown
+//! - `problems`: failures, as the page shows them
 
 mod driver;
 mod layout;

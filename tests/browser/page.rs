@@ -1,4 +1,4 @@
-//! What a user does with the page on a desktop.
+//! The page on a desktop.
 
 use fantoccini::key::Key;
 use tests::service::{Api, json};

@@ -1,4 +1,4 @@
-//! How the page shows failures. A replacement of `fetch` fails on demand.
+//! Failures, as the page shows them. A replacement of `fetch` fails on demand.
 
 use tests::service::{Api, Value, json};
 

@@ -25,7 +25,7 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// The header `Location`, or nothing.
     pub(crate) location: String,
-    /// Whether the response is a replay (`Idempotency-Replayed: true`).
+    /// True if the response is a replay (`Idempotency-Replayed: true`).
     pub(crate) replayed: bool,
     /// The body; `null` if it is not JSON.
     pub(crate) body: Value,

@@ -102,7 +102,7 @@ impl Journey<'_> {
         })
     }
 
-    /// Posts ten messages, of which the tenth brings a congratulation, and repeats the last POST.
+    /// Posts ten messages, checks the congratulation after the tenth, and repeats the last POST.
     fn post_messages(&mut self, path: &str, author: &Value) -> Result<(), String> {
         let message = |number: u64| {
             Post::new(path, json!({ "author_id": author, "text": format!("Message {number}") }))

@@ -31,8 +31,8 @@ impl Report {
 
     /// Returns the report as one line in CloudWatch's embedded metric format.
     ///
-    /// The metric `Passed` is 1 or 0. Each step name is one metric, in milliseconds. Its value is an
-    /// array with one number for each repetition, because a JSON object has each member only once.
+    /// The metric `Passed` is 1 or 0. Each step name is one metric, in milliseconds. Its value is
+    /// an array of one number per repetition, because a JSON object has each member only once.
     /// Source: [Embedded Metric Format][emf].
     ///
     /// [emf]: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
