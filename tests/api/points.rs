@@ -1,7 +1,6 @@
 //! Points and congratulations, and what stays true when many post at once.
 
-use std::collections::HashMap;
-
+use tests::guarantees::check_conversation;
 use tests::service::{Api, Value, json};
 
 #[tokio::test]
@@ -52,28 +51,6 @@ async fn points_count_over_all_conversations() {
     assert_eq!(api.messages(&first).await.len(), 9);
 }
 
-/// Checks the promise over one conversation: places without a gap, points 1, 2, 3 … for each author, and behind every tenth its
-/// congratulation.
-fn check_promise(messages: &[Value]) {
-    let mut points: HashMap<String, u64> = HashMap::new();
-    let mut due: Option<(String, u64)> = None;
-    for (message, seq) in messages.iter().zip(1_u64..) {
-        assert_eq!(message["seq"], seq, "places without a gap");
-        if let Some((author, reached)) = due.take() {
-            assert_eq!(message["type"], "action", "place {seq}");
-            assert_eq!(message["metadata"], json!({ "profile_id": author, "points": reached }));
-            continue;
-        }
-        assert_eq!(message["type"], "text", "place {seq}");
-        let author = message["author_id"].as_str().expect("an author").to_owned();
-        let count = points.entry(author.clone()).or_default();
-        *count += 1;
-        assert_eq!(message["points"], *count, "place {seq}");
-        due = count.is_multiple_of(10).then_some((author, *count));
-    }
-    assert_eq!(due, None, "a congratulation is missing");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixteen_clients_post_160_messages_into_one_conversation() {
     let api = Api::start().await;
@@ -100,7 +77,7 @@ async fn sixteen_clients_post_160_messages_into_one_conversation() {
     }
     let messages = api.messages(&id).await;
     assert_eq!(messages.len(), 176);
-    check_promise(&messages);
+    check_conversation(&messages);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,7 +99,7 @@ async fn one_author_posts_from_eight_clients_at_once() {
     }
     let messages = api.messages(&id).await;
     assert_eq!(messages.len(), 44);
-    check_promise(&messages);
+    check_conversation(&messages);
     assert_eq!(api.get(&format!("/profiles/{author_id}")).await.with(200)["points"], 40);
 }
 
@@ -150,5 +127,5 @@ async fn a_poller_sees_every_message_once_and_in_order_while_many_post() {
         seen.extend(page["results"].as_array().expect("results").iter().cloned());
         assert!(seen.iter().zip(1_u64..).all(|(message, seq)| message["seq"] == seq));
     }
-    check_promise(&seen);
+    check_conversation(&seen);
 }

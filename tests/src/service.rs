@@ -3,11 +3,8 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use axum::Router;
-use axum::body::{Bytes, to_bytes};
-use axum::extract::Request;
 use functions::http::Auth;
 use local::authorizer::Authorizer;
 use local::template::{TEMPLATE, Template};
@@ -17,8 +14,9 @@ use reqwest::{Client, Method, StatusCode};
 pub use serde_json::{Value, json};
 use shared::Table;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use uuid::Uuid;
+
+pub use crate::dynamodb::recorder::{Fault, Recorder, Sent};
 
 /// A running service.
 #[derive(Clone)]
@@ -251,111 +249,6 @@ pub async fn engine_endpoint() -> String {
 pub async fn embedded_engine() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     engine::serve(listener, engine::open(None).expect("a database")).expect("an engine")
-}
-
-/// A request that the service sent to DynamoDB, and the answer.
-#[derive(Clone, Debug)]
-pub struct Sent {
-    pub operation: String,
-    pub request: Value,
-    pub answer: Value,
-}
-
-impl Sent {
-    /// The capacity units that the engine says this consumed.
-    pub fn units(&self) -> f64 {
-        let one = |consumed: &Value| consumed["CapacityUnits"].as_f64().unwrap_or_default();
-        match &self.answer["ConsumedCapacity"] {
-            Value::Array(consumed) => consumed.iter().map(one).sum(),
-            consumed => one(consumed),
-        }
-    }
-}
-
-/// What goes wrong between the service and an engine.
-#[derive(Clone, Debug)]
-pub enum Fault {
-    None,
-    /// The engine carries the request out, but an internal error is answered.
-    AnswerLost,
-    /// This error is answered, and the engine never sees the request.
-    Refused(&'static str),
-    /// The engine sees the request only once this is notified.
-    Held(Arc<Notify>),
-}
-
-fn refusal(
-    status: StatusCode,
-    error: &str,
-) -> (StatusCode, [(&'static str, &'static str); 1], Bytes) {
-    let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{error}") }).to_string();
-    (status, [("content-type", "application/x-amz-json-1.0")], body.into())
-}
-
-/// Stands between the service and an engine, and keeps all that passes.
-#[derive(Clone)]
-pub struct Recorder {
-    pub endpoint: String,
-    sent: Arc<Mutex<Vec<Sent>>>,
-}
-
-impl Recorder {
-    pub async fn start(engine: String) -> Self {
-        Self::with_faults(engine, |_| Fault::None).await
-    }
-
-    /// One that for each operation asks what shall go wrong.
-    pub async fn with_faults(
-        engine: String,
-        fault: impl Fn(&str) -> Fault + Send + Sync + 'static,
-    ) -> Self {
-        let fault = Arc::new(fault);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-        let sent: Arc<Mutex<Vec<Sent>>> = Arc::default();
-        let (client, log) = (Client::new(), sent.clone());
-        let app = Router::new().fallback(move |request: Request| {
-            let (client, engine, log, fault) =
-                (client.clone(), engine.clone(), log.clone(), fault.clone());
-            async move {
-                let (parts, body) = request.into_parts();
-                let target = parts.headers["x-amz-target"].to_str().expect("a target");
-                let operation = target.rsplit('.').next().expect("an operation").to_owned();
-                let fault = fault(&operation);
-                match &fault {
-                    Fault::Refused(error) => return refusal(StatusCode::BAD_REQUEST, error),
-                    Fault::Held(until) => until.notified().await,
-                    Fault::None | Fault::AnswerLost => {}
-                }
-                let body: Bytes = to_bytes(body, usize::MAX).await.expect("a body");
-                let forwarded = client
-                    .post(engine)
-                    .headers(parts.headers.clone())
-                    .body(body.clone())
-                    .send()
-                    .await;
-                let forwarded = forwarded.expect("an answer of the engine");
-                let status = forwarded.status();
-                let answer = forwarded.bytes().await.expect("a body");
-                log.lock().expect("no panic").push(Sent {
-                    operation,
-                    request: serde_json::from_slice(&body).expect("JSON"),
-                    answer: serde_json::from_slice(&answer).expect("JSON"),
-                });
-                if matches!(fault, Fault::AnswerLost) {
-                    return refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError");
-                }
-                (status, [("content-type", "application/x-amz-json-1.0")], answer)
-            }
-        });
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        Self { endpoint, sent }
-    }
-
-    /// What was sent since the last call.
-    pub fn take(&self) -> Vec<Sent> {
-        std::mem::take(&mut self.sent.lock().expect("no panic"))
-    }
 }
 
 /// The service's template, and an empty table as it declares on this engine.
