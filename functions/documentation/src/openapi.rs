@@ -5,8 +5,6 @@
 //! operation's method, path, scope and body: security, headers, errors and links. The parts that no
 //! Rust type describes are in `components.json`, the examples of bodies in `examples.json`.
 
-use std::collections::BTreeMap;
-
 use functions::http::Error;
 use functions::http::auth::ADMIN_SCOPE;
 use functions::operations::{self, Described};
@@ -74,8 +72,8 @@ pub fn document() -> String {
             complete_operation(path, method, operation, &examples);
         }
     }
-    name_null(&mut document);
-    format!("{document:#}\n")
+    // The name of `None` in JSON.
+    format!("{document:#}\n").replace("`None`", "`null`")
 }
 
 /// Adds the components that no Rust type describes, and what utoipa cannot say about schemas.
@@ -141,23 +139,23 @@ fn problem(error: &Error) -> Value {
 
 /// Returns the response of each error status, with one example per code.
 fn error_responses(problems: &[Value]) -> Map<String, Value> {
-    let descriptions = BTreeMap::from([
-        ("400", "The body is not JSON, or an id, a query parameter or the key is malformed."),
-        ("401", "The request has no valid access token."),
-        ("403", "The caller may not do this."),
-        ("404", "The resource does not exist."),
-        ("409", "The state of the message does not allow this."),
-        ("410", "The resource that this key created has been deleted."),
-        ("413", "The body is larger than 96 KiB."),
-        ("415", "The media type of the body is not accepted."),
-        ("422", "Fields are invalid, or the key was used for another request."),
-        ("429", "The gateway limits the rate of requests. Wait before you send the request again."),
-        ("500", "The outcome of the request is unknown, or the service has failed."),
-        ("503", "Nothing was stored. Send the request again."),
-    ]);
-    let response = |(status, description): (&str, &str)| {
+    let descriptions = [
+        (400_u16, "The body is not JSON, or an id, a query parameter or the key is malformed."),
+        (401, "The request has no valid access token."),
+        (403, "The token lacks the scope, or the caller does not own the resource."),
+        (404, "The resource does not exist."),
+        (409, "The state of the message does not allow this."),
+        (410, "The resource that this key created has been deleted."),
+        (413, "The body is larger than 96 KiB."),
+        (415, "The media type of the body is not accepted."),
+        (422, "Fields are invalid, or the key was used for another request."),
+        (429, "The gateway limits the rate of requests. Wait before you send the request again."),
+        (500, "The outcome of the request is unknown, or the service has failed."),
+        (503, "Nothing was stored. Send the request again."),
+    ];
+    let response = |(status, description): (u16, &str)| {
         let mut examples = Map::new();
-        for problem in problems.iter().filter(|problem| problem["status"].to_string() == status) {
+        for problem in problems.iter().filter(|problem| problem["status"] == status) {
             examples.insert(text(problem, "code").to_owned(), json!({ "value": problem }));
         }
         let content = if examples.is_empty() {
@@ -169,13 +167,10 @@ fn error_responses(problems: &[Value]) -> Map<String, Value> {
             json!({ "application/problem+json": { "schema": schema, "examples": examples } })
         };
         let mut response = json!({ "description": description, "content": content });
-        if status == "503" {
-            let seconds = "Seconds to wait before you send the request again.";
-            let schema = json!({ "type": "integer" });
-            response["headers"]["Retry-After"] =
-                json!({ "description": seconds, "schema": schema });
+        if status == 503 {
+            response["headers"] = json!({ "Retry-After": reference("headers", "RetryAfter") });
         }
-        (status.to_owned(), response)
+        (status.to_string(), response)
     };
     descriptions.into_iter().map(response).collect()
 }
@@ -243,53 +238,40 @@ fn accept_idempotency_key(operation: &mut Value) {
     parameters.push(reference("parameters", "IdempotencyKey"));
     operation["parameters"] = json!(parameters);
     operation["responses"]["201"]["headers"] = json!({
-        "Location": {
-            "description": "The path of the resource.",
-            "required": true,
-            "schema": { "type": "string" },
-        },
-        "Idempotency-Replayed": {
-            "description": "Present if an earlier request with the same key created the resource.",
-            "schema": { "type": "string", "const": "true" },
-        },
+        "Location": reference("headers", "Location"),
+        "Idempotency-Replayed": reference("headers", "IdempotencyReplayed"),
     });
 }
 
 /// Returns links from a created resource to the operations on it.
 fn links(operation: &str) -> Option<Value> {
-    let resource = operation.strip_prefix("create_")?;
-    let mut parameters = match resource {
-        "profile" => json!({ "profile_id": "$response.body#/id" }),
-        "conversation" => json!({ "conversation_id": "$response.body#/id" }),
-        _ => json!({
-            "conversation_id": "$response.body#/conversation_id",
-            "seq": "$response.body#/seq",
-        }),
+    let created = operation.strip_prefix("create_")?;
+    let (id, conversation_id, seq) =
+        ("$response.body#/id", "$response.body#/conversation_id", "$response.body#/seq");
+    let parameters = match created {
+        "profile" => json!({ "profile_id": id }),
+        "conversation" => json!({ "conversation_id": id }),
+        _ => json!({ "conversation_id": conversation_id, "seq": seq }),
     };
-    let mut links = Map::new();
-    let mut link = |operation: &str, parameters: &Value| {
-        let link = json!({ "operationId": operation, "parameters": parameters });
-        links.insert(operation.to_owned(), link);
-    };
-    for verb in ["get", "update", "delete"] {
-        link(&format!("{verb}_{resource}"), &parameters);
-    }
-    match resource {
-        "conversation" => link("create_message", &parameters),
+    let mut targets = ["get", "update", "delete"]
+        .map(|verb| (format!("{verb}_{created}"), parameters.clone()))
+        .to_vec();
+    match created {
+        "conversation" => targets.push(("create_message".into(), parameters)),
         "message" => {
-            parameters["after"] = parameters["seq"].take();
-            if let Some(fields) = parameters.as_object_mut() {
-                fields.remove("seq");
-            }
-            link("list_messages", &parameters);
+            let newer = json!({ "conversation_id": conversation_id, "after": seq });
+            targets.push(("list_messages".into(), newer));
         }
         _ => {}
     }
-    Some(Value::Object(links))
+    let link = |(to, parameters): (String, Value)| {
+        (to.clone(), json!({ "operationId": to, "parameters": parameters }))
+    };
+    Some(Value::Object(targets.into_iter().map(link).collect()))
 }
 
 fn parse(json: &str) -> Map<String, Value> {
-    serde_json::from_str(json).unwrap_or_default()
+    serde_json::from_str(json).expect("a JSON object")
 }
 
 fn reference(kind: &str, name: &str) -> Value {
@@ -302,22 +284,4 @@ fn text<'v>(object: &'v Value, field: &str) -> &'v str {
 
 fn entries(object: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
     object.as_object_mut().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
-}
-
-/// Replaces `None` of the Rust documentation by `null`, its name in JSON.
-fn name_null(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                match value {
-                    Value::String(text) if name == "description" => {
-                        *text = text.replace("`None`", "`null`");
-                    }
-                    value => name_null(value),
-                }
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(name_null),
-        _ => {}
-    }
 }

@@ -34,10 +34,11 @@ pub async fn create_message(invocation: Invocation) -> Reply {
     get, path = "/conversations/{conversation_id}/messages", tag = "messages",
     params(
         ("conversation_id" = ConversationId, Path),
-        ("limit" = Option<Limit>, Query),
-        ("before" = Option<Seq>, Query, description = "Older messages: below this `seq`, newest first."),
-        ("after" = Option<Seq>, Query, description = "New messages: above this `seq`, oldest first. \
-                                                      Cannot be combined with `before`."),
+        ("limit" = Option<Limit>, Query, description = "The largest number of results."),
+        ("before" = Option<Seq>, Query,
+            description = "Older messages: below this `seq`, newest first."),
+        ("after" = Option<Seq>, Query,
+            description = "New messages: above this `seq`, oldest first. Excludes `before`."),
     ),
     responses((status = 200, body = Page<Message>)),
 )]

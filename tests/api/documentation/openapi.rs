@@ -19,7 +19,7 @@ async fn document(api: &Api) -> Value {
     api.get("/openapi.json").await.with(200)
 }
 
-/// Returns every operation of the document: its path, its method in lower case, and its description.
+/// Returns path, method (in lower case) and description of every operation.
 fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
     let paths = document["paths"].as_object().expect("paths");
     paths

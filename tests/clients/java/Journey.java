@@ -34,7 +34,8 @@ public class Journey {
     var subject = new NewConversation().subject("Engines").authorId(ada.getId());
     var id = conversations.createConversation(subject, key()).getId();
 
-    Map<String, Object> metadata = Map.of("client", "test", "nested", Map.of("list", List.of(1, 2.5)));
+    var nested = Map.of("list", List.of(1, 2.5));
+    Map<String, Object> metadata = Map.of("client", "test", "nested", nested);
     for (long number = 1; number <= 10; number++) {
       var message = new NewMessage().authorId(ada.getId()).text("Message " + number);
       message.setMetadata(metadata);

@@ -46,7 +46,8 @@ fun main(arguments: Array<String>) {
         seqs += page.results.map { it.seq }
     } while (page.next != null)
     check(seqs == (11L downTo 1L).toList()) { "every message once" }
-    check(conversations.getConversation(id).messages.results[0].seq == 11L) { "the newest messages" }
+    val newest = conversations.getConversation(id).messages.results[0]
+    check(newest.seq == 11L) { "the newest messages" }
 
     val edited = messages.updateMessage(id, 1, MessagePatch(text = "Edited"))
     check(edited.text == "Edited" && edited.editedAt != null) { "an edited message" }
