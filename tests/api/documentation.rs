@@ -6,7 +6,7 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-use tests::service::{Answer, Api, json};
+use tests::service::{Api, Response, json};
 
 /// The header `Accept` of a browser.
 const BROWSER: (&str, &str) =
@@ -31,7 +31,7 @@ fn assets_of(page: &str) -> Vec<&str> {
 
 /// Checks the headers that every page and file has.
 #[track_caller]
-fn assert_security_headers(response: &Answer) {
+fn assert_security_headers(response: &Response) {
     assert_eq!(response.header("content-security-policy"), POLICY);
     assert_eq!(response.header("x-content-type-options"), "nosniff");
     assert_eq!(response.header("referrer-policy"), "no-referrer");
@@ -41,7 +41,7 @@ fn assert_security_headers(response: &Answer) {
 
 #[tokio::test]
 async fn a_browser_gets_the_web_page_and_other_clients_the_index() {
-    let api = Api::own().await;
+    let api = Api::start_isolated().await;
     for accept in [
         BROWSER.1,
         "text/html",
@@ -73,25 +73,25 @@ async fn a_browser_gets_the_web_page_and_other_clients_the_index() {
             "documentation": "/docs",
             "openapi": "/openapi.json",
         });
-        assert_eq!(response.with(200), index, "{accept:?}");
+        assert_eq!(response.expect(200), index, "{accept:?}");
         assert_eq!(response.header("content-type"), "application/json", "{accept:?}");
         assert_security_headers(&response);
         for path in index.as_object().expect("an object").values() {
-            api.get(path.as_str().expect("a path")).await.with_status(200);
+            api.get(path.as_str().expect("a path")).await.expect_status(200);
         }
     }
 }
 
 #[tokio::test]
 async fn each_page_loads_only_files_that_the_service_serves() {
-    let api = Api::own().await;
+    let api = Api::start_isolated().await;
     for (page, least) in [("/", 4), ("/docs", 3)] {
         let response = api.send("GET", page, &[BROWSER], "").await;
         let paths = assets_of(&response.text);
         assert!(paths.len() >= least, "{page} loads {paths:?}");
         for path in paths {
             let file = api.get(path).await;
-            file.with_status(200);
+            file.expect_status(200);
             let expected = if path.ends_with(".css") {
                 "text/css; charset=utf-8"
             } else {
@@ -101,7 +101,7 @@ async fn each_page_loads_only_files_that_the_service_serves() {
             assert_security_headers(&file);
             let imports = file.text.lines().filter(|line| line.starts_with("import "));
             for import in imports.filter_map(|line| line.split('"').nth(1)?.strip_prefix("./")) {
-                api.get(&format!("/assets/{import}")).await.with_status(200);
+                api.get(&format!("/assets/{import}")).await.expect_status(200);
             }
         }
     }
@@ -109,7 +109,7 @@ async fn each_page_loads_only_files_that_the_service_serves() {
 
 #[tokio::test]
 async fn an_unknown_file_is_not_found() {
-    let api = Api::own().await;
+    let api = Api::start_isolated().await;
     for path in [
         "/assets/none.js",
         "/docs/none",
@@ -123,7 +123,7 @@ async fn an_unknown_file_is_not_found() {
 
 #[tokio::test]
 async fn a_client_with_the_current_file_gets_304() {
-    let api = Api::own().await;
+    let api = Api::start_isolated().await;
     for path in ["/", "/assets/app.js", "/docs", "/docs/swagger-ui-bundle.js", "/openapi.json"] {
         let tag = api.get(path).await.header("etag").to_owned();
         assert!(tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"'), "{tag}");
@@ -140,7 +140,7 @@ async fn a_client_with_the_current_file_gets_304() {
             .to_owned();
         assert_ne!(gzip, tag, "a strong tag belongs to one encoding");
         for other in [&gzip, "\"other\"", tag.trim_matches('"')] {
-            api.send("GET", path, &[("if-none-match", other)], "").await.with_status(200);
+            api.send("GET", path, &[("if-none-match", other)], "").await.expect_status(200);
         }
     }
     let page = api.send("GET", "/", &[BROWSER], "").await;
@@ -149,7 +149,7 @@ async fn a_client_with_the_current_file_gets_304() {
 
 #[tokio::test]
 async fn a_client_that_accepts_gzip_gets_it() {
-    let api = Api::own().await;
+    let api = Api::start_isolated().await;
     for path in ["/", "/assets/app.css", "/docs", "/docs/swagger-ui-bundle.js", "/openapi.json"] {
         let plain = api.get(path).await;
         assert_eq!(plain.header("content-encoding"), "");
@@ -173,7 +173,7 @@ async fn a_client_that_accepts_gzip_gets_it() {
 async fn the_documentation_needs_no_token_but_the_api_does() {
     let api = Api::closed().await;
     for path in ["/", "/assets/app.css", "/docs", "/openapi.json"] {
-        api.get(path).await.with_status(200);
+        api.get(path).await.expect_status(200);
     }
     api.get("/profiles").await.problem(401);
 }

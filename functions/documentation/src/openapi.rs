@@ -11,11 +11,11 @@ use functions::operations::{self, Described};
 use lambda_http::Body;
 use serde_json::{Map, Value, json};
 use shared::Error as Domain;
-use shared::Limit;
 use shared::error::{Conflict, FieldErrors};
+use shared::{Limit, MessageLimit, Quota};
 use utoipa::OpenApi;
 
-/// What describes the whole document. `Limit` is named because only parameters refer to it.
+/// What describes the whole document. Schemas that only parameters refer to are named here.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -30,7 +30,7 @@ use utoipa::OpenApi;
         (name = "messages", description = "Each message earns its author one point; every tenth \
                                            point earns a congratulation."),
     ),
-    components(schemas(Limit)),
+    components(schemas(Limit, MessageLimit)),
 )]
 struct Api;
 
@@ -45,6 +45,8 @@ following page, or `null` on the last page.
 default.
 - **Idempotency.** Every POST takes the header `Idempotency-Key`. A repeat of a request with the \
 same key creates nothing and returns the resource that the first request created.
+- **Versions.** A response with one resource has an `ETag`. A PATCH or DELETE with `If-Match` \
+succeeds only if the resource still has that version.
 - **Errors.** The service returns problem details (RFC 9457) as `application/problem+json`. Each \
 has a stable `code` that names the cause. An error of the gateway in front of the service (401, \
 403, 404, 413, 429, 500 or 503) is `application/json` with the body `{\"message\": \"…\"}`.";
@@ -109,6 +111,7 @@ fn complete_components(components: &mut Value) {
 /// Returns one error per code. The documented example of each is its real response.
 fn errors() -> Vec<Error> {
     let length = "must have 1 to 100 characters, has 0".to_owned();
+    let quota = Quota { limit: 50, window: 10, remaining: 0, reset: 10 };
     let invalid = FieldErrors::from([("first_name".to_owned(), vec![length])]);
     vec![
         Error::Malformed("The query's limit must be a whole number from 1 to 100.".into()),
@@ -118,11 +121,16 @@ fn errors() -> Vec<Error> {
         Domain::NotFound("profile").into(),
         Domain::Conflict(Conflict::DeletedMessage).into(),
         Domain::Conflict(Conflict::Congratulation).into(),
+        Domain::Conflict(Conflict::Void).into(),
         Domain::Gone.into(),
+        Domain::CursorUnknown.into(),
+        Domain::PreconditionFailed.into(),
         Error::TooLarge,
         Error::MediaType(&["application/json"]),
         Domain::Invalid(invalid).into(),
         Domain::KeyReused.into(),
+        Domain::RateLimited { retry_after: 1, quota }.into(),
+        Domain::ConversationBusy.into(),
         Domain::OutcomeUnknown("no response".into()).into(),
         Domain::Internal("a bug".into()).into(),
         Domain::Unavailable("throttled".into()).into(),
@@ -145,11 +153,12 @@ fn error_responses(problems: &[Value]) -> Map<String, Value> {
         (403, "The token lacks the scope, or the caller does not own the resource."),
         (404, "The resource does not exist."),
         (409, "The state of the message does not allow this."),
-        (410, "The resource that this key created has been deleted."),
+        (410, "The resource that this key created has been deleted, or the cursor is unknown."),
+        (412, "The resource has none of the versions in `If-Match`."),
         (413, "The body is larger than 96 KiB."),
         (415, "The media type of the body is not accepted."),
         (422, "Fields are invalid, or the key was used for another request."),
-        (429, "The gateway limits the rate of requests. Wait before you send the request again."),
+        (429, "The profile posts too fast, or the conversation is busy. Nothing was stored."),
         (500, "The outcome of the request is unknown, or the service has failed."),
         (503, "Nothing was stored. Send the request again."),
     ];
@@ -158,24 +167,21 @@ fn error_responses(problems: &[Value]) -> Map<String, Value> {
         for problem in problems.iter().filter(|problem| problem["status"] == status) {
             examples.insert(text(problem, "code").to_owned(), json!({ "value": problem }));
         }
-        let content = if examples.is_empty() {
-            let example = json!({ "message": "Too Many Requests" });
-            let schema = reference("schemas", "GatewayMessage");
-            json!({ "application/json": { "schema": schema, "example": example } })
-        } else {
-            let schema = reference("schemas", "Problem");
-            json!({ "application/problem+json": { "schema": schema, "examples": examples } })
-        };
+        let body = json!({ "schema": reference("schemas", "Problem"), "examples": examples });
+        let content = json!({ "application/problem+json": body });
         let mut response = json!({ "description": description, "content": content });
-        if status == 503 {
-            response["headers"] = json!({ "Retry-After": reference("headers", "RetryAfter") });
+        match status {
+            429 => add_headers(&mut response, &["Retry-After", "RateLimit", "RateLimit-Policy"]),
+            503 => add_headers(&mut response, &["Retry-After"]),
+            _ => {}
         }
         (status.to_string(), response)
     };
     descriptions.into_iter().map(response).collect()
 }
 
-/// Adds to an operation what follows from its method, path and body.
+/// Adds to an operation what follows from its id, method, path and body. The handler names the errors
+/// that only some operations have.
 fn complete_operation(
     path: &str,
     method: &str,
@@ -198,49 +204,60 @@ fn complete_operation(
              accepted too."
         );
     }
+    let mut errors = Vec::from(["400", "401", "403", "413", "500", "503"].map(str::to_owned));
     for (status, response) in entries(&mut operation["responses"]) {
-        complete_success(status, response, examples.get(&id));
-        if let Some(links) = links(&id) {
-            response["links"] = links;
+        if status < "400" {
+            complete_success(&id, status, response, examples.get(&id));
+        } else {
+            errors.push(status.to_owned());
         }
     }
-    if method == "post" {
-        accept_idempotency_key(operation);
+    let header = match method {
+        "post" => Some(("IdempotencyKey", "410")),
+        "patch" | "delete" => Some(("IfMatch", "412")),
+        _ => None,
+    };
+    if let Some((header, error)) = header {
+        let mut parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        parameters.push(reference("parameters", header));
+        operation["parameters"] = json!(parameters);
+        errors.push(error.to_owned());
     }
-    let mut errors = vec!["400", "401", "403", "413", "429", "500", "503"];
-    errors.extend(path.contains('{').then_some("404"));
-    errors.extend((method == "post").then_some("410"));
-    errors.extend(has_body.then_some(["415", "422"]).into_iter().flatten());
-    // The handlers name only the operations that can conflict.
-    errors.extend(operation["responses"].get("409").map(|_| "409"));
+    errors.extend(path.contains('{').then(|| "404".to_owned()));
+    errors.extend(has_body.then(|| ["415", "422"].map(str::to_owned)).into_iter().flatten());
     for status in errors {
-        operation["responses"][status] = reference("responses", status);
+        operation["responses"][&status] = reference("responses", &status);
     }
 }
 
 /// Describes a successful response.
-fn complete_success(status: &str, response: &mut Value, examples: Option<&Value>) {
+fn complete_success(id: &str, status: &str, response: &mut Value, examples: Option<&Value>) {
     response["description"] = json!(match status {
         "201" => "The resource, created by this request or by an earlier one with the same key.",
         "204" => "Deleted.",
         _ => "The resource, or a page of the list.",
     });
-    if let (Some(body), Some(examples)) =
-        (response.pointer_mut("/content/application~1json"), examples)
-    {
-        body["example"] = examples["response"].clone();
+    if let Some(body) = response.pointer_mut("/content/application~1json") {
+        body["example"] = examples.map(|examples| examples["response"].clone()).into();
+        if !id.starts_with("list_") {
+            add_headers(response, &["ETag"]);
+        }
+    }
+    if status == "201" {
+        add_headers(response, &["Location", "Idempotency-Replayed"]);
+    }
+    if id == "create_message" {
+        add_headers(response, &["RateLimit", "RateLimit-Policy"]);
+    }
+    if let Some(links) = links(id) {
+        response["links"] = links;
     }
 }
 
-/// Adds the header `Idempotency-Key`, and the headers of its response.
-fn accept_idempotency_key(operation: &mut Value) {
-    let mut parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
-    parameters.push(reference("parameters", "IdempotencyKey"));
-    operation["parameters"] = json!(parameters);
-    operation["responses"]["201"]["headers"] = json!({
-        "Location": reference("headers", "Location"),
-        "Idempotency-Replayed": reference("headers", "IdempotencyReplayed"),
-    });
+fn add_headers(response: &mut Value, names: &[&str]) {
+    for name in names {
+        response["headers"][name] = reference("headers", name);
+    }
 }
 
 /// Returns links from a created resource to the operations on it.
