@@ -63,10 +63,10 @@ public class Journey {
       more = page.getNext() != null;
     }
     check(seqs.equals(List.of(11L, 10L, 9L, 8L, 7L, 6L, 5L, 4L, 3L, 2L, 1L)), "every message");
-    var newest = conversations.getConversation(id).getMessages().getResults().get(0);
+    var newest = conversations.getConversation(id, null).getMessages().getResults().get(0);
     check(newest.getSeq() == 11, "the newest messages");
 
-    var edited = messages.updateMessage(id, 1L, new MessagePatch().text("Edited"));
+    var edited = messages.updateMessage(id, 1L, new MessagePatch().text("Edited"), null);
     check(edited.getText().equals("Edited") && edited.getEditedAt() != null, "an edited message");
 
     var missing = problem(404, () -> profiles.getProfile(UUID.randomUUID()));
@@ -76,12 +76,12 @@ public class Journey {
     check(invalid.getStatus() == 422 && invalid.getCode().equals("invalid"), "a 422");
     check(invalid.getErrors().get("author_id").size() == 1, "its field");
 
-    messages.deleteMessage(id, 1L);
+    messages.deleteMessage(id, 1L, "\"" + edited.getChange() + "\"");
     var deleted = messages.getMessage(id, 1L);
     check(deleted.getText().isEmpty() && deleted.getDeletedAt() != null, "a deleted message");
-    conversations.deleteConversation(id);
-    profiles.deleteProfile(ada.getId());
-    var gone = problem(404, () -> conversations.getConversation(id));
+    conversations.deleteConversation(id, null);
+    profiles.deleteProfile(ada.getId(), null);
+    var gone = problem(404, () -> conversations.getConversation(id, null));
     check(gone.getCode().equals("not_found"), "a deleted conversation");
   }
 
