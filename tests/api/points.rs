@@ -74,7 +74,7 @@ fn check_guarantees(messages: &[Value]) {
     assert_eq!(due, None, "a missing congratulation");
 }
 
-/// Posts a message as a careful client does: it repeats the request with its key while the service is
+/// Posts a message as a careful client does: repeats the request with its key while the service is
 /// busy. Returns the message.
 async fn post_until_stored(api: &Api, conversation_id: &str, author_id: &str) -> Value {
     let path = format!("/conversations/{conversation_id}/messages");

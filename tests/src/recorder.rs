@@ -38,7 +38,7 @@ impl Sent {
     }
 }
 
-/// What happens to one request.
+/// The fault of one request.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// Nothing: it is executed and answered.
