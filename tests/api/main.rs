@@ -38,6 +38,7 @@ mod documentation;
 mod faults;
 mod gaps;
 mod idempotency;
+mod limits;
 mod messages;
 mod pages;
 mod permissions;
