@@ -31,6 +31,7 @@
 
 mod access;
 mod bad_input;
+mod changes;
 mod conversations;
 mod cost;
 mod deletion;
