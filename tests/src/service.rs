@@ -129,9 +129,10 @@ impl Api {
         table: Table,
         origins: &[String],
     ) -> Self {
-        let gateway =
-            Gateway::new(template, table, Auth::Jwt).expect("a gateway").behind(authorizer);
-        Self::listen(gateway.open_to(origins, &template.cors).expect("origins")).await
+        let gateway = Gateway::new(template, table, Auth::Jwt)
+            .expect("a gateway")
+            .with_authorizer(authorizer);
+        Self::listen(gateway.with_cors_origins(origins, &template.cors).expect("origins")).await
     }
 
     async fn serve_as(auth: Auth, template: &Template, table: Table) -> Self {
