@@ -34,11 +34,12 @@ operations! {
     DELETE_PROFILE = profiles::delete_profile, WRITE_SCOPE, [];
     CREATE_CONVERSATION = conversations::create_conversation, WRITE_SCOPE, [];
     LIST_CONVERSATIONS = conversations::list_conversations, READ_SCOPE, ["limit", "before"];
-    GET_CONVERSATION = conversations::get_conversation, READ_SCOPE, [];
+    GET_CONVERSATION = conversations::get_conversation, READ_SCOPE, ["limit"];
     UPDATE_CONVERSATION = conversations::update_conversation, WRITE_SCOPE, [];
     DELETE_CONVERSATION = conversations::delete_conversation, WRITE_SCOPE, [];
     CREATE_MESSAGE = messages::create_message, WRITE_SCOPE, [];
     LIST_MESSAGES = messages::list_messages, READ_SCOPE, ["limit", "before", "after"];
+    LIST_CHANGES = messages::list_changes, READ_SCOPE, ["limit", "after"];
     GET_MESSAGE = messages::get_message, READ_SCOPE, [];
     UPDATE_MESSAGE = messages::update_message, WRITE_SCOPE, [];
     DELETE_MESSAGE = messages::delete_message, WRITE_SCOPE, [];

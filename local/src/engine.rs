@@ -198,7 +198,7 @@ fn run<Request: DeserializeOwned, Response: Serialize>(
 
 #[cfg(test)]
 mod tests {
-    use shared::{Caller, Error, NewProfile, Table};
+    use shared::{Caller, Error, IfMatch, NewProfile, Table};
 
     use super::*;
     use crate::template::{TEMPLATE, Template};
@@ -232,14 +232,14 @@ mod tests {
                 table.get_profile(&somebody, profile.id).await.expect("a profile").first_name,
                 "Ada"
             );
-            let refused = table.delete_profile(&somebody, profile.id).await;
+            let refused = table.delete_profile(&somebody, profile.id, &IfMatch::Any).await;
             assert!(
                 matches!(refused, Err(Error::Forbidden)),
                 "a failed condition brings the item along: {refused:?}"
             );
             assert_eq!((table.usage().requests, table.usage().read_units), (2, 1.0));
         }
-        far.delete_profile(&ada_herself, profile.id).await.expect("deleted");
+        far.delete_profile(&ada_herself, profile.id, &IfMatch::Any).await.expect("deleted");
         assert!(matches!(near.get_profile(&somebody, profile.id).await, Err(Error::NotFound(_))));
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::text::{check_printable, text};
+use crate::text::visible_text;
 use crate::{ConversationId, Profile, ProfileId, Seq, Time};
 
 /// A conversation as clients see it.
@@ -21,16 +21,20 @@ pub struct Conversation {
     pub author: Option<Profile>,
     /// The `seq` of its newest message; 0 if it has none.
     pub last_seq: Seq,
+    /// When the newest message was accepted; `None` if there is none.
+    #[schema(required)]
+    pub last_message_at: Option<Time>,
+    /// The version, as in the conversation's `ETag`: 1, and 1 more with each change. Messages do not
+    /// count.
+    pub version: u64,
     /// When it was created.
     pub created_at: Time,
 }
 
-text! {
-    /// A subject: 1–200 characters, no control characters; stored as sent.
-    Subject, 1..=200, r"^[^\x00-\x08\x0B-\x1F\x7F-\x9F]*$", "Engines", |text| {
-        check_printable(&text)?;
-        Ok(text)
-    }
+visible_text! {
+    /// A subject: 1–200 characters, at least one of them visible, no control characters, no bidi
+    /// overrides; stored as sent.
+    Subject, 1..=200, "Engines", |text| text
 }
 
 /// The body of a request that creates a conversation.
@@ -55,9 +59,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subject_has_1_to_200_characters_and_no_control_characters() {
+    fn a_subject_is_visible_and_has_no_control_characters_or_bidi_overrides() {
         assert!(Subject::try_from("ü".repeat(200)).is_ok());
-        for subject in ["", "\u{1b}[31m", &"s".repeat(201)] {
+        let invisible = ["", " ", "\n", "\u{200B}"];
+        for subject in invisible.into_iter().chain(["\u{1b}[31m", "a\u{2066}", &"s".repeat(201)]) {
             assert!(Subject::try_from(subject.to_owned()).is_err(), "{subject:?}");
         }
     }

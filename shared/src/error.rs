@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::rate::Quota;
+
 /// The result of the domain's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -26,6 +28,23 @@ pub enum Error {
     /// The resource that this idempotency key created has been deleted since.
     #[error("The resource that this Idempotency-Key created has been deleted.")]
     Gone,
+    /// The resource has none of the versions in `If-Match`.
+    #[error("The resource has changed. Read it again, and repeat the request with its new ETag.")]
+    PreconditionFailed,
+    /// The cursor is beyond the conversation's last message.
+    #[error("This cursor is unknown. Read the conversation again and follow it from its cursor.")]
+    CursorUnknown,
+    /// The profile posts faster than its rate limit allows.
+    #[error("This profile posts too fast. Wait as long as Retry-After says.")]
+    RateLimited {
+        /// Seconds to wait.
+        retry_after: u32,
+        /// What the profile may still post.
+        quota: Quota,
+    },
+    /// The conversation receives more posts than it can store.
+    #[error("This conversation is busy and nothing was stored. Wait as long as Retry-After says.")]
+    ConversationBusy,
     /// Fields are invalid.
     #[error("Correct the fields listed in errors.")]
     Invalid(FieldErrors),
@@ -54,6 +73,9 @@ pub enum Conflict {
     /// A congratulation can be neither edited nor deleted.
     #[error("A congratulation cannot be edited or deleted.")]
     Congratulation,
+    /// A void has no author, so it can be neither edited nor deleted.
+    #[error("This message was never posted, so it cannot be edited or deleted.")]
+    Void,
     /// A deleted message cannot be edited.
     #[error("A deleted message cannot be edited.")]
     DeletedMessage,
@@ -65,6 +87,7 @@ impl Conflict {
     pub fn code(self) -> &'static str {
         match self {
             Self::Congratulation => "congratulation",
+            Self::Void => "void",
             Self::DeletedMessage => "message_deleted",
         }
     }

@@ -1,4 +1,5 @@
-//! Ids as types: of profiles, of conversations, and the `seq` of a message in its conversation.
+//! Ids as types: of profiles, of conversations, of messages within a conversation, and the idempotency
+//! keys of requests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -76,7 +77,18 @@ fn parse_uuid(text: &str) -> Result<Uuid, &'static str> {
 
 /// The number of a message in its conversation: 1, 2, 3 … without a gap.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    ToSchema,
 )]
 #[schema(minimum = 0, maximum = 999_999_999_999_u64)]
 #[serde(transparent)]
@@ -124,6 +136,29 @@ impl FromStr for Seq {
         match text.parse() {
             Ok(number) if plain && number <= Self::MAX => Ok(Self(number)),
             _ => Err("must be a whole number from 0 to 999999999999"),
+        }
+    }
+}
+
+/// The key that a client sends so that a repeated POST has no second effect: 1–255 visible ASCII
+/// characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for IdempotencyKey {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("must have 1 to 255 visible ASCII characters")
         }
     }
 }

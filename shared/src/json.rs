@@ -60,7 +60,11 @@ pub(crate) fn canonical(json: &str, levels: usize) -> Result<String, String> {
 }
 
 fn write_canonical(json: &str, levels: usize, out: &mut String) -> Result<(), String> {
-    let refused = |error: serde_json::Error| error.to_string();
+    let refused = |error: serde_json::Error| {
+        // The position is relative to a part of the text.
+        let reason = error.to_string();
+        format!("must be valid JSON: {}", reason.split(" at line ").next().unwrap_or_default())
+    };
     let deeper = || levels.checked_sub(1).ok_or("must not be nested more deeply than 32 levels");
     match json.as_bytes().first() {
         Some(b'{') => {
@@ -102,6 +106,41 @@ fn write_canonical(json: &str, levels: usize, out: &mut String) -> Result<(), St
     Ok(())
 }
 
+/// Applies a JSON merge patch (RFC 7396) to a JSON object. What the patch does not name keeps its
+/// spelling.
+pub(crate) fn merge(target: &str, patch: &str) -> serde_json::Result<String> {
+    let Members(patch) = serde_json::from_str(patch)?;
+    let mut members = match target.starts_with('{') {
+        true => serde_json::from_str::<Members>(target)?.0,
+        false => Vec::new(),
+    };
+    for (name, value) in patch {
+        let index = members.iter().position(|(other, _)| *other == name);
+        let value = value.get();
+        if value == "null" {
+            if let Some(index) = index {
+                members.remove(index);
+            }
+            continue;
+        }
+        let merged = if value.starts_with('{') {
+            let current = index.map_or("", |index| members[index].1.get());
+            RawValue::from_string(merge(current, value)?)?
+        } else {
+            RawValue::from_string(value.to_owned())?
+        };
+        match index {
+            Some(index) => members[index].1 = merged,
+            None => members.push((name, merged)),
+        }
+    }
+    let members: Vec<String> = members
+        .into_iter()
+        .map(|(name, value)| Ok(format!("{}:{}", serde_json::to_string(&name)?, value.get())))
+        .collect::<serde_json::Result<_>>()?;
+    Ok(format!("{{{}}}", members.join(",")))
+}
+
 #[cfg(test)]
 mod tests {
     fn canonical(json: &str) -> Result<String, String> {
@@ -113,6 +152,23 @@ mod tests {
         let one = canonical(r#"{ "b" : [1.0, true], "a": "\u0041\/" }"#);
         assert_eq!(one, canonical(r#"{"a":"A/","b":[1.0,true]}"#));
         assert_ne!(one, canonical(r#"{"a":"A/","b":[1,true]}"#), "numbers keep their spelling");
+    }
+
+    #[test]
+    fn a_merge_patch_merges_objects_and_removes_members() {
+        // Source: RFC 7396, appendix A.
+        for (target, patch, merged) in [
+            (r#"{"a":"b"}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+            (r#"{"a":"b"}"#, r#"{"b":"c"}"#, r#"{"a":"b","b":"c"}"#),
+            (r#"{"a":"b","b":"c"}"#, r#"{"a":null}"#, r#"{"b":"c"}"#),
+            (r#"{"a":["b"]}"#, r#"{"a":"c"}"#, r#"{"a":"c"}"#),
+            (r#"{"a":{"b":"c"}}"#, r#"{"a":{"b":"d","c":null}}"#, r#"{"a":{"b":"d"}}"#),
+            (r#"{"a":[{"b":"c"}]}"#, r#"{"a":[1]}"#, r#"{"a":[1]}"#),
+            (r#"{"e":1.0}"#, r#"{"a":1.10}"#, r#"{"e":1.0,"a":1.10}"#),
+            (r#"{}"#, r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
+        ] {
+            assert_eq!(super::merge(target, patch).expect("objects"), merged, "{target} {patch}");
+        }
     }
 
     #[test]

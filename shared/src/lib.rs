@@ -3,7 +3,7 @@
 //! - [`profile`], [`conversation`], [`message`]: the resources; each value is checked by its type's
 //!   constructor
 //! - [`access`]: the caller, and the one rule of who may see and change what
-//! - [`page`]: how lists are split
+//! - [`page`]: how lists are split; [`version`]: `If-Match` and cursors; [`rate`]: the rate limit
 //! - [`error`]: the errors of the domain
 //! - [`table`]: storage; the only code that uses the DynamoDB SDK
 //! - [`id`], [`time`], [`text`], [`json`]: the values that the others are made of
@@ -16,16 +16,23 @@ pub mod json;
 pub mod message;
 pub mod page;
 pub mod profile;
+pub mod rate;
 pub mod table;
 pub mod text;
 pub mod time;
+pub mod version;
 
 pub use access::Caller;
 pub use conversation::{Conversation, ConversationPatch, NewConversation, Subject};
 pub use error::{Error, Result};
-pub use id::{ConversationId, ProfileId, Seq};
-pub use message::{Kind, Message, MessagePatch, Metadata, NewMessage, PostedMessage, Text};
-pub use page::{Limit, Page, PageStart};
+pub use id::{ConversationId, IdempotencyKey, ProfileId, Seq};
+pub use message::{
+    Changes, ConversationHead, Kind, Message, MessagePatch, Metadata, MetadataPatch, NewMessage,
+    PostedMessage, Text,
+};
+pub use page::{Limit, MessageLimit, Page, PageStart};
 pub use profile::{FirstName, Name, NewProfile, Profile, ProfilePatch};
-pub use table::{IdempotencyKey, Table};
+pub use rate::{Quota, RateLimit};
+pub use table::Table;
 pub use time::Time;
+pub use version::{Cursor, IfMatch};

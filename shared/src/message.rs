@@ -6,9 +6,9 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::json::{canonical, compact};
+use crate::json::{canonical, compact, merge};
 use crate::text::{check_not_blank, text};
-use crate::{ConversationId, Profile, ProfileId, Seq, Time};
+use crate::{ConversationId, Cursor, Profile, ProfileId, Seq, Time};
 
 /// A message as clients see it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -33,6 +33,9 @@ pub struct Message {
     pub metadata: Metadata,
     /// The author's total after this message; on a congratulation the total that it congratulates on.
     pub points: u64,
+    /// The number of the conversation's change that last modified it; 0 as posted. It is the version
+    /// in the message's `ETag`.
+    pub change: u64,
     /// When it was posted.
     pub created_at: Time,
     /// When it was last edited.
@@ -51,6 +54,8 @@ pub enum Kind {
     Text,
     /// The service added it: a congratulation.
     Action,
+    /// Nobody: the post with this `seq` never completed. It shows as deleted.
+    Void,
 }
 
 /// A message that was just posted.
@@ -101,6 +106,32 @@ impl Metadata {
     }
 }
 
+/// A merge patch (RFC 7396) of metadata; `None` resets it to `{}`.
+#[derive(Clone, Debug)]
+pub struct MetadataPatch(Option<Box<RawValue>>);
+
+impl<'de> Deserialize<'de> for MetadataPatch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let sent = Box::<RawValue>::deserialize(deserializer)?;
+        if sent.get() == "null" {
+            return Ok(Self(None));
+        }
+        // A patch obeys the rules of what it may become.
+        Metadata::try_from(sent.clone()).map_err(D::Error::custom)?;
+        Ok(Self(Some(sent)))
+    }
+}
+
+impl MetadataPatch {
+    /// Applies the patch to metadata. Errors: why the result is not valid metadata.
+    pub fn apply(&self, metadata: &Metadata) -> Result<Metadata, String> {
+        let Some(patch) = &self.0 else { return Ok(Metadata::default()) };
+        let merged = merge(metadata.as_json(), patch.get()).map_err(|error| error.to_string())?;
+        let merged = RawValue::from_string(merged).map_err(|error| error.to_string())?;
+        Metadata::try_from(merged)
+    }
+}
+
 impl Default for Metadata {
     fn default() -> Self {
         Self(RawValue::from_string("{}".into()).expect("an empty object is JSON"))
@@ -142,14 +173,39 @@ pub struct NewMessage {
     pub metadata: Metadata,
 }
 
+/// What is new in a conversation since a cursor.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// The conversation.
+    pub conversation: ConversationHead,
+    /// The messages that are new or changed, as they are now, by `seq`.
+    pub results: Vec<Message>,
+    /// Where to continue.
+    pub cursor: Cursor,
+    /// Whether more can be read immediately.
+    pub more: bool,
+}
+
+/// The part of a conversation that a rename changes.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ConversationHead {
+    /// The id.
+    pub id: ConversationId,
+    /// 1–200 characters.
+    pub subject: String,
+    /// The version, as in the conversation's `ETag`.
+    pub version: u64,
+}
+
 /// The body of a request that edits a message. An absent field keeps its value.
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct MessagePatch {
     /// The new text.
     #[schema(value_type = Text, required = false)]
     pub text: Option<Text>,
-    /// The new metadata. It replaces the previous metadata.
-    pub metadata: Option<Metadata>,
+    /// A merge patch (RFC 7396) of the metadata: `null` removes a member, objects merge.
+    #[schema(value_type = Option<Metadata>)]
+    pub metadata: Option<MetadataPatch>,
 }
 
 /// A congratulation that a message has earned.

@@ -32,6 +32,30 @@ pub enum PageStart {
 #[schema(minimum = 1, maximum = 100, default = 50)]
 pub struct Limit(u8);
 
+/// The number of messages that come with a conversation: 0–100, 50 by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(minimum = 0, maximum = 100, default = 50)]
+pub struct MessageLimit(pub Option<Limit>);
+
+impl Default for MessageLimit {
+    fn default() -> Self {
+        Self(Some(Limit::default()))
+    }
+}
+
+impl FromStr for MessageLimit {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "0" => Ok(Self(None)),
+            _ => {
+                text.parse().map(Some).map(Self).map_err(|_| "must be a whole number from 0 to 100")
+            }
+        }
+    }
+}
+
 impl Limit {
     /// Returns the number.
     #[must_use]

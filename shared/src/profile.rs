@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::text::{check_not_blank, check_printable, text};
+use crate::text::{check_printable, text, visible_text};
 use crate::{ProfileId, Time};
 
 /// A profile as clients see it.
@@ -11,7 +11,7 @@ use crate::{ProfileId, Time};
 pub struct Profile {
     /// The id.
     pub id: ProfileId,
-    /// 1–100 characters, not blank.
+    /// 1–100 characters, at least one of them visible.
     #[schema(value_type = FirstName)]
     pub first_name: String,
     /// 0–100 characters.
@@ -26,26 +26,23 @@ pub struct Profile {
     pub points: u64,
     /// Whether its creator was an administrator.
     pub is_admin: bool,
+    /// The version, as in the profile's `ETag`: 1, and 1 more with each change. Points do not count.
+    pub version: u64,
     /// When it was created.
     pub created_at: Time,
 }
 
-text! {
-    /// A first name: 1–100 characters as sent, not blank, no control characters; stored trimmed.
-    FirstName, 1..=100,
-    r"^[^\x00-\x08\x0B-\x1F\x7F-\x9F]*[^\x00-\x20\x7F-\xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000][^\x00-\x08\x0B-\x1F\x7F-\x9F]*$",
-    "Ada",
-    |text| {
-        check_not_blank(&text)?;
-        check_printable(&text)?;
-        Ok(text.trim().to_owned())
-    }
+visible_text! {
+    /// A first name: 1–100 characters as sent, at least one of them visible, no control characters, no
+    /// bidi overrides; stored trimmed.
+    FirstName, 1..=100, "Ada", |text| text.trim().to_owned()
 }
 
 text! {
-    /// A last name or a job title: 0–100 characters as sent, no control characters; stored trimmed.
+    /// A last name or a job title: 0–100 characters as sent, no control characters, no bidi overrides;
+    /// stored trimmed.
     #[derive(Default)]
-    Name, 0..=100, r"^[^\x00-\x08\x0B-\x1F\x7F-\x9F]*$", "", |text| {
+    Name, 0..=100, r"^[^\x00-\x08\x0B-\x1F\x7F-\x9F\u202A-\u202E\u2066-\u2069]*$", "", |text| {
         check_printable(&text)?;
         Ok(text.trim().to_owned())
     }
@@ -96,9 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn a_first_name_is_not_blank_and_has_no_control_characters() {
-        for name in ["", " ", "\u{2003}\n", "A\u{0}", "A\u{7f}", "A\u{85}b"] {
+    fn a_first_name_is_visible_and_has_no_control_characters_or_bidi_overrides() {
+        let invisible = ["", " ", "\u{2003}\n", "\u{200B}", "\u{FEFF}\u{AD}", "\u{E0041}"];
+        for name in invisible.into_iter().chain(["A\u{0}", "A\u{7f}", "A\u{85}b", "\u{202E}A"]) {
             assert!(FirstName::try_from(name.to_owned()).is_err(), "{name:?}");
+        }
+        // A zero-width joiner is part of this emoji.
+        for name in ["👩\u{200D}💻", "A\u{200B}", "\u{202F}ا", "é\n"] {
+            assert!(FirstName::try_from(name.to_owned()).is_ok(), "{name:?}");
         }
     }
 

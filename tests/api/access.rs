@@ -1,217 +1,213 @@
-//! Who may do what: every route, for every caller, as an event with claims and through the closed server with real tokens.
+//! Which caller may do what: every route, with real tokens, and every function, with the claims of an
+//! event.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use functions::http::Auth;
+use functions::operations;
 use lambda_http::RequestExt;
-use local::template::{Route, TEMPLATE, Template};
-use shared::Table;
-use tokio::sync::Notify;
+use local::template::Route;
 use uuid::Uuid;
 
-use crate::callers::{BOTH, OWNER, Standing, authorizer, callers, known_callers, token};
-use tests::service::{
-    Api, Fault, Recorder, Value, embedded_engine, engine_endpoint, json, new_table,
+use crate::callers::{
+    OWNER, READ_WRITE, Role, authenticated_callers, authorizer, callers, callers_by_event, token,
 };
+use tests::recorder::{Fault, Gate, Recorder};
+use tests::service::{Api, Response, Service, Setup, Value, embedded_engine, json};
+use tests::template::{event, event_body};
 
-/// Whom a function serves, among those whose token is good.
+/// Which callers a function serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// Everyone, also without a token.
+    /// Every caller, also without a token.
     Public,
-    /// Everyone who may read.
+    /// Callers that may read.
     Read,
-    /// Everyone who may write: what they create is their own.
+    /// Callers that may write; they own what they create.
     Create,
-    /// The owner of the profile that it acts as, or of what it changes; and administrators.
+    /// The owner of the resource, or of the profile it acts as; and administrators.
     Owned,
 }
 
-/// The rule of each function, and what it answers when all is well. A new route needs a row here.
-fn rule(function: &str) -> (Rule, u16) {
-    match function {
-        "get-documentation" => (Rule::Public, 200),
-        "list-profiles" | "get-profile" => (Rule::Read, 200),
-        "list-conversations" | "get-conversation" => (Rule::Read, 200),
-        "list-messages" | "get-message" => (Rule::Read, 200),
-        "create-profile" => (Rule::Create, 201),
-        "create-conversation" | "create-message" => (Rule::Owned, 201),
-        "update-profile" | "update-conversation" | "update-message" => (Rule::Owned, 200),
-        "delete-profile" | "delete-conversation" | "delete-message" => (Rule::Owned, 204),
-        _ => panic!("{function}: who may call it? Add a row."),
+/// The operations that act on no resource of an owner.
+const CREATE: [&str; 1] = ["create-profile"];
+
+/// Returns the rule of a route's function.
+fn rule(route: &Route) -> Rule {
+    match operations::find(&route.function) {
+        None => Rule::Public,
+        Some(operation) if operation.scope == "chat/read" => Rule::Read,
+        Some(_) if CREATE.contains(&route.function.as_str()) => Rule::Create,
+        Some(_) => Rule::Owned,
     }
 }
 
-impl Standing {
-    fn expected(self, rule: Rule, well: u16) -> u16 {
-        let reads = rule == Rule::Read;
-        match (self, rule) {
-            (_, Rule::Public) => well,
-            (Self::Nobody, _) => 401,
-            (Self::Scopeless, _) => 403,
-            (Self::ReadOnly, _) if !reads => 403,
-            (Self::WriteOnly, _) if reads => 403,
-            (Self::Stranger | Self::WriteOnly, Rule::Owned) => 403,
-            _ => well,
-        }
+/// Returns the status of a request that the rule allows.
+fn success(route: &Route) -> u16 {
+    match route.method.as_str() {
+        "POST" => 201,
+        "DELETE" => 204,
+        _ => 200,
     }
 }
 
-/// What there is to be changed: a profile of the owner's, and a conversation with a message.
-struct Things {
+/// Returns the status of a valid request by a caller.
+fn expected(role: Role, route: &Route) -> u16 {
+    match (role, rule(route)) {
+        (_, Rule::Public) => success(route),
+        (Role::Unauthenticated, _) => 401,
+        (Role::Scopeless, _) => 403,
+        (Role::Reader, Rule::Create | Rule::Owned) => 403,
+        (Role::Writer, Rule::Read | Rule::Owned) => 403,
+        (Role::Stranger, Rule::Owned) => 403,
+        _ => success(route),
+    }
+}
+
+/// The owner's resources: a profile, and a conversation with one message.
+struct Resources {
     profile: String,
     conversation: String,
 }
 
-impl Things {
-    async fn make(service: &Closed) -> Self {
-        let profile = service.owner("POST", "/profiles", &json!({ "first_name": "Ada" })).await;
+impl Resources {
+    async fn create(service: &Authenticated) -> Self {
+        let profile = service.create("/profiles", &json!({ "first_name": "Ada" })).await;
         let opening = json!({ "subject": "A subject", "author_id": profile });
-        let conversation = service.owner("POST", "/conversations", &opening).await;
+        let conversation = service.create("/conversations", &opening).await;
         let message = json!({ "author_id": profile, "text": "x" });
-        service.owner("POST", &format!("/conversations/{conversation}/messages"), &message).await;
+        service.create(&format!("/conversations/{conversation}/messages"), &message).await;
         Self { profile, conversation }
     }
 
-    /// The path of a route, and the body to send there.
+    fn absent() -> Self {
+        let [profile, conversation] = [(); 2].map(|()| Uuid::now_v7().to_string());
+        Self { profile, conversation }
+    }
+
+    /// Returns the path of a route, and the body of the function's event, for these resources.
     fn request(&self, route: &Route) -> (String, Value) {
-        let path = route
-            .path
-            .replace("{profile_id}", &self.profile)
-            .replace("{conversation_id}", &self.conversation);
-        let path = path
-            .replace("{seq}", "1")
-            .replace("/assets/{file}", "/assets/app.js")
-            .replace("{file}", "swagger-ui.css");
-        let body = match route.function.as_str() {
-            "create-profile" | "update-profile" => json!({ "first_name": "Bob" }),
-            "create-conversation" => json!({ "subject": "s", "author_id": self.profile }),
-            "update-conversation" => json!({ "subject": "s" }),
-            "create-message" => json!({ "author_id": self.profile, "text": "x" }),
-            "update-message" => json!({ "text": "y" }),
-            _ => Value::Null,
-        };
+        let file = if route.path.starts_with("/assets") { "app.js" } else { "swagger-ui.css" };
+        let mut path = route.path.clone();
+        for (name, value) in [
+            ("{profile_id}", self.profile.as_str()),
+            ("{conversation_id}", &self.conversation),
+            ("{seq}", "1"),
+            ("{file}", file),
+        ] {
+            path = path.replace(name, value);
+        }
+        let mut body = event_body(&route.function);
+        if body.get("author_id").is_some() {
+            body["author_id"] = json!(self.profile);
+        }
         (path, body)
     }
 }
 
-/// The closed service, and its table.
-struct Closed {
-    api: Api,
-    table: Table,
-    template: Template,
-}
+/// A service that requires tokens.
+struct Authenticated(Service);
 
-impl Closed {
-    async fn start(endpoint: &str) -> Self {
-        let (template, table) = new_table(endpoint).await;
-        Self { api: Api::behind(authorizer(), &template, table.clone()).await, table, template }
+impl Authenticated {
+    async fn start() -> Self {
+        Self(Setup::new().authorizer(authorizer()).start().await)
     }
 
-    /// Sends a request over HTTP, with this `Authorization`.
+    /// Sends a request with this `Authorization`.
     async fn send(
         &self,
         authorization: Option<&str>,
         method: &str,
         path: &str,
         body: &Value,
-    ) -> tests::service::Answer {
+    ) -> Response {
         let mut headers = vec![("content-type", "application/json")];
         headers.extend(authorization.map(|value| ("authorization", value)));
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.api.send(method, path, &headers, body).await
+        self.0.api.send(method, path, &headers, body).await
     }
 
-    /// What the owner creates: its id, where it has one.
-    async fn owner(&self, method: &str, path: &str, body: &Value) -> String {
-        let created = self
-            .send(Some(&token(&json!({ "sub": OWNER, "scope": BOTH }))), method, path, body)
-            .await
-            .with(201);
+    /// Creates a resource of the owner. Returns its id; a message has none.
+    async fn create(&self, path: &str, body: &Value) -> String {
+        let created = self.send(Some(&owner()), "POST", path, body).await.expect(201);
         created["id"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Hands the function of a route an event with these claims: its status.
-    async fn invoke(&self, route: &Route, path: &str, body: &Value, claims: Option<&Value>) -> u16 {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join(format!("../events/{}.json", route.function));
-        let mut event: Value =
-            serde_json::from_str(&fs::read_to_string(file).expect("an event")).expect("JSON");
-        event["rawPath"] = json!(path);
-        event["requestContext"]["http"]["path"] = json!(path);
-        (event["body"], event["isBase64Encoded"]) = (json!(body.to_string()), json!(false));
-        let parameters =
-            route.path.split('/').zip(path.split('/')).filter(|(name, _)| name.starts_with('{'));
-        let parameters = parameters
-            .map(|(name, value)| (name.trim_matches(['{', '}']).to_owned(), json!(value)));
-        event["pathParameters"] = parameters.collect::<serde_json::Map<String, Value>>().into();
+    /// Passes an event with these claims to a function. Returns the response.
+    async fn invoke(
+        &self,
+        function: &str,
+        event: &Value,
+        claims: Option<&Value>,
+    ) -> lambda_http::Response<lambda_http::Body> {
+        let mut event = event.clone();
         event["requestContext"].as_object_mut().expect("a context").remove("authorizer");
-        event["headers"].as_object_mut().expect("headers").remove("idempotency-key");
         if let Some(claims) = claims {
             event["requestContext"]["authorizer"] =
                 json!({ "jwt": { "claims": claims, "scopes": null } });
         }
         let request = lambda_http::request::from_str(&event.to_string()).expect("a request");
         let request = request.with_lambda_context(lambda_http::Context::default());
-        let (function, missing) = (&route.function, "a handler");
-        local::invoke(function, &self.table, Auth::Jwt, request)
-            .await
-            .expect(missing)
-            .status()
-            .as_u16()
+        local::invoke(function, &self.0.table, Auth::Jwt, request).await.expect("a function")
     }
 }
 
-/// A claim as an event has it.
-fn as_in_event(claims: &Value) -> Value {
+fn owner() -> String {
+    token(&json!({ "sub": OWNER, "scope": READ_WRITE }))
+}
+
+/// Returns the event of a request to a route.
+fn event_of(route: &Route, path: &str, body: &Value) -> Value {
+    let mut event = event(&route.function);
+    event["rawPath"] = json!(path);
+    event["requestContext"]["http"]["path"] = json!(path);
+    (event["body"], event["isBase64Encoded"]) = (json!(body.to_string()), json!(false));
+    let parts = route.path.split('/').zip(path.split('/'));
+    let parameters = parts.filter(|(name, _)| name.starts_with('{'));
+    let parameters =
+        parameters.map(|(name, value)| (name.trim_matches(['{', '}']).to_owned(), json!(value)));
+    event["pathParameters"] = parameters.collect::<serde_json::Map<String, Value>>().into();
+    event["headers"].as_object_mut().expect("headers").remove("idempotency-key");
+    event
+}
+
+/// Returns claims as API Gateway puts them into an event: every claim is a string.
+fn claims_in_event(claims: &Value) -> Value {
     let text = |value: &Value| match value {
         Value::Array(members) => {
-            json!(format!(
-                "[{}]",
-                members
-                    .iter()
-                    .map(|member| member.as_str().expect("text"))
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            ))
+            let members = members.iter().map(|member| member.as_str().expect("text"));
+            json!(format!("[{}]", members.collect::<Vec<_>>().join(" ")))
         }
         value => value.clone(),
     };
-    claims
-        .as_object()
-        .expect("claims")
-        .iter()
-        .map(|(name, value)| (name.clone(), text(value)))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
+    let claims = claims.as_object().expect("claims").iter();
+    let claims = claims.map(|(name, value)| (name.clone(), text(value)));
+    claims.collect::<serde_json::Map<_, _>>().into()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_route_serves_whom_it_should_by_their_tokens() {
-    let service = Closed::start(&engine_endpoint().await).await;
+async fn every_route_serves_exactly_the_callers_whose_token_allows_it() {
+    let service = Authenticated::start().await;
     let mut wrong = Vec::new();
-    for (name, standing, authorization) in callers() {
-        let mut things = Things::make(&service).await;
-        for route in &service.template.routes {
-            let (rule, well) = rule(&route.function);
-            let (path, body) = things.request(route);
-            let expected = standing.expected(rule, well);
-            let answer = service.send(authorization.as_deref(), &route.method, &path, &body).await;
-            if answer.status != expected {
-                wrong.push(format!(
-                    "{name}: {} {}: {} instead of {expected}",
-                    route.method, route.path, answer.status
-                ));
+    for (name, role, authorization) in callers() {
+        let mut resources = Resources::create(&service).await;
+        for route in &service.0.template.routes {
+            let (path, body) = resources.request(route);
+            let expected = expected(role, route);
+            let response =
+                service.send(authorization.as_deref(), &route.method, &path, &body).await;
+            let (method, path, status) = (&route.method, &route.path, response.status.as_u16());
+            if status != expected {
+                wrong.push(format!("{name}: {method} {path}: {status} instead of {expected}"));
             }
             if expected == 401 {
-                assert_eq!(answer.header("www-authenticate"), "Bearer");
-                assert_eq!(answer.json(), json!({ "message": "Unauthorized" }));
+                assert_eq!(response.header("www-authenticate"), "Bearer");
+                assert_eq!(response.json(), json!({ "message": "Unauthorized" }));
             }
-            if answer.status == 204 {
-                things = Things::make(&service).await;
+            if status == 204 {
+                resources = Resources::create(&service).await;
             }
         }
     }
@@ -219,225 +215,216 @@ async fn every_route_serves_whom_it_should_by_their_tokens() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_function_serves_whom_it_should_by_their_claims() {
-    let service = Closed::start(&engine_endpoint().await).await;
-    let mut callers: Vec<(&str, Standing, Option<Value>)> = known_callers()
-        .into_iter()
-        .map(|(name, standing, claims)| (name, standing, Some(as_in_event(&claims))))
-        .collect();
-    callers.push(("nobody", Standing::Nobody, None));
-    for (name, claims) in [
-        ("no claims", json!({})),
-        ("no sub", json!({ "scope": BOTH })),
-        ("an empty sub", json!({ "sub": "", "scope": "chat/admin" })),
-        ("a sub without an end", json!({ "sub": "x".repeat(256), "scope": BOTH })),
-    ] {
-        callers.push((name, Standing::Nobody, Some(claims)));
+async fn every_function_serves_exactly_the_callers_whose_claims_allow_it() {
+    let service = Authenticated::start().await;
+    let mut callers = callers_by_event();
+    for (name, role, claims) in authenticated_callers() {
+        callers.push((name, role, Some(claims_in_event(&claims))));
     }
-    // No brackets but the two that API Gateway writes make a list.
-    callers.push((
-        "a group in brackets",
-        Standing::Stranger,
-        Some(json!({ "sub": "eve", "scope": BOTH, "cognito:groups": "[[admin]]" })),
-    ));
     let mut wrong = Vec::new();
-    for (name, standing, claims) in callers {
-        let mut things = Things::make(&service).await;
-        for route in &service.template.routes {
-            let (rule, well) = rule(&route.function);
-            let (path, body) = things.request(route);
-            let expected = standing.expected(rule, well);
-            let status = service.invoke(route, &path, &body, claims.as_ref()).await;
+    for (name, role, claims) in callers {
+        let mut resources = Resources::create(&service).await;
+        for route in &service.0.template.routes {
+            let (path, body) = resources.request(route);
+            let expected = expected(role, route);
+            let event = event_of(route, &path, &body);
+            let response = service.invoke(&route.function, &event, claims.as_ref()).await;
+            let (method, path, status) = (&route.method, &route.path, response.status().as_u16());
             if status != expected {
-                wrong.push(format!(
-                    "{name}: {} {}: {status} instead of {expected}",
-                    route.method, route.path
-                ));
+                wrong.push(format!("{name}: {method} {path}: {status} instead of {expected}"));
             }
             if status == 204 {
-                things = Things::make(&service).await;
+                resources = Resources::create(&service).await;
             }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A route that points at the wrong function, or lost its authorizer, must not widen what a token allows.
+#[tokio::test]
+async fn a_misrouted_event_is_rejected() {
+    let service = Authenticated::start().await;
+    let resources = Resources::create(&service).await;
+    for target in operations::ALL {
+        let other_scope = if target.scope == "chat/read" { "chat/write" } else { "chat/read" };
+        let claims = json!({ "sub": OWNER, "scope": other_scope });
+        for route in &service.0.template.routes {
+            let allowed = operations::find(&route.function);
+            if !allowed.is_some_and(|operation| operation.scope == other_scope) {
+                continue;
+            }
+            let (path, _) = resources.request(route);
+            let mut event = event_of(route, &path, &json!({ "first_name": "Eve" }));
+            event["headers"]["content-type"] = json!("application/json");
+            let response = service.invoke(&target.function(), &event, Some(&claims)).await;
+            let problem: Value = serde_json::from_slice(response.body()).expect("JSON");
+            let context = format!("{} {} at {target:?}", route.method, route.path);
+            assert_eq!(response.status(), 403, "{context}: {problem}");
+            assert_eq!(problem["code"], "missing_scope", "{context}");
+        }
+    }
 }
 
 #[tokio::test]
-async fn an_absent_thing_is_absent_for_everyone() {
-    let service = Closed::start(&engine_endpoint().await).await;
-    let things = Things::make(&service).await;
-    let absent =
-        Things { profile: Uuid::now_v7().to_string(), conversation: Uuid::now_v7().to_string() };
-    for route in
-        service.template.routes.iter().filter(|route| rule(&route.function).0 == Rule::Owned)
-    {
-        let mut answers = Vec::new();
-        for (_, standing, claims) in known_callers() {
-            if !matches!(standing, Standing::Owner | Standing::Stranger | Standing::Admin) {
+async fn an_absent_resource_is_absent_for_every_caller() {
+    let service = Authenticated::start().await;
+    let (resources, absent) = (Resources::create(&service).await, Resources::absent());
+    for route in service.0.template.routes.iter().filter(|route| rule(route) == Rule::Owned) {
+        let mut problems = Vec::new();
+        for (_, role, claims) in authenticated_callers() {
+            if !matches!(role, Role::Owner | Role::Stranger | Role::Admin) {
                 continue;
             }
             let (path, mut body) = absent.request(route);
-            // Who posts is there; where to, is not.
+            // The author exists, the conversation does not.
             if route.function == "create-message" {
-                body["author_id"] = json!(things.profile);
+                body["author_id"] = json!(resources.profile);
             }
-            let answer = service.send(Some(&token(&claims)), &route.method, &path, &body).await;
-            answers.push((answer.status.as_u16(), answer.text));
+            let response = service.send(Some(&token(&claims)), &route.method, &path, &body).await;
+            let expected = if route.function == "create-conversation" { 422 } else { 404 };
+            let mut problem = response.problem(expected);
+            problem["request_id"] = Value::Null;
+            problems.push(problem);
         }
-        let expected = if route.function == "create-conversation" { 422 } else { 404 };
-        assert!(
-            answers.iter().all(|answer| *answer == answers[0] && answer.0 == expected),
-            "{}: {answers:?}",
-            route.function
-        );
+        let same = problems.iter().all(|problem| *problem == problems[0]);
+        assert!(same, "{}: {problems:?}", route.function);
     }
 }
 
 #[tokio::test]
-async fn what_an_admin_posts_for_someone_belongs_to_them() {
-    let service = Closed::start(&engine_endpoint().await).await;
-    let (admin, owner) = (
-        token(&json!({ "sub": "operator", "scope": "chat/admin" })),
-        token(&json!({ "sub": OWNER, "scope": BOTH })),
-    );
-    let things = Things::make(&service).await;
-    let messages = format!("/conversations/{}/messages", things.conversation);
-    let message = json!({ "author_id": things.profile, "text": "x" });
+async fn the_owner_of_a_profile_owns_what_an_admin_posts_as_it() {
+    let service = Authenticated::start().await;
+    let admin = token(&json!({ "sub": "operator", "scope": "chat/admin" }));
+    let resources = Resources::create(&service).await;
+    let messages = format!("/conversations/{}/messages", resources.conversation);
+    let message = json!({ "author_id": resources.profile, "text": "x" });
     let posted = service.send(Some(&admin), "POST", &messages, &message).await;
-    posted.with_status(201);
-    service
-        .send(Some(&owner), "PATCH", posted.header("location"), &json!({ "text": "y" }))
-        .await
-        .with_status(200);
-
-    let named = json!({ "first_name": "Grace" });
-    assert_eq!(
-        service.send(Some(&admin), "POST", "/profiles", &named).await.with(201)["is_admin"],
-        true
-    );
-    assert_eq!(
-        service.send(Some(&owner), "POST", "/profiles", &named).await.with(201)["is_admin"],
-        false
-    );
+    posted.expect_status(201);
+    let edit = json!({ "text": "y" });
+    let edited = service.send(Some(&owner()), "PATCH", posted.header("location"), &edit).await;
+    edited.expect_status(200);
 }
 
 #[tokio::test]
-async fn two_callers_may_use_the_same_key() {
-    let service = Closed::start(&engine_endpoint().await).await;
+async fn a_profile_shows_whether_an_admin_created_it() {
+    let service = Authenticated::start().await;
+    let admin = token(&json!({ "sub": "operator", "scope": "chat/admin" }));
+    let grace = json!({ "first_name": "Grace" });
+    for (token, is_admin) in [(admin, true), (owner(), false)] {
+        let created = service.send(Some(&token), "POST", "/profiles", &grace).await.expect(201);
+        assert_eq!(created["is_admin"], is_admin);
+    }
+}
+
+#[tokio::test]
+async fn two_callers_may_use_the_same_idempotency_key() {
+    let service = Authenticated::start().await;
     let key = Uuid::new_v4().to_string();
     let mut ids = Vec::new();
     for (subject, replayed) in [("ada", ""), ("eve", ""), ("ada", "true")] {
-        let authorization = token(&json!({ "sub": subject, "scope": BOTH }));
+        let authorization = token(&json!({ "sub": subject, "scope": READ_WRITE }));
         let headers = [
             ("content-type", "application/json"),
             ("authorization", &authorization),
             ("idempotency-key", &key),
         ];
-        let created =
-            service.api.send("POST", "/profiles", &headers, r#"{"first_name":"Ada"}"#).await;
+        let body = r#"{"first_name":"Ada"}"#;
+        let created = service.0.api.send("POST", "/profiles", &headers, body).await;
         assert_eq!(created.header("idempotency-replayed"), replayed, "{subject}");
-        ids.push(created.with(201)["id"].clone());
+        ids.push(created.expect(201)["id"].clone());
     }
     assert!(ids[0] != ids[1] && ids[0] == ids[2], "{ids:?}");
 }
 
 #[tokio::test]
-async fn a_post_that_a_deletion_of_its_profile_overtakes_writes_nothing() {
-    let (arrived, released) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (reached, until) = (arrived.clone(), released.clone());
-    let posts = Arc::new(std::sync::atomic::AtomicU32::new(0));
-    // The fourth transaction is held, after profile, conversation and a first message.
-    let recorder = Recorder::with_faults(embedded_engine().await, move |operation| {
-        if operation == "TransactWriteItems"
-            && posts.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 3
-        {
-            reached.notify_one();
-            return Fault::Held(until.clone());
-        }
-        Fault::None
-    })
-    .await;
-    let service = Arc::new(Closed::start(&recorder.endpoint).await);
-    let owner = token(&json!({ "sub": OWNER, "scope": BOTH }));
-    let things = Things::make(&service).await;
-    let (messages, message) = (
-        format!("/conversations/{}/messages", things.conversation),
-        json!({ "author_id": things.profile, "text": "x" }),
-    );
-    let post = tokio::spawn({
-        let (service, owner, messages) = (service.clone(), owner.clone(), messages.clone());
-        async move { service.send(Some(&owner), "POST", &messages, &message).await }
+async fn a_stranger_cannot_tell_that_a_conversation_was_deleted() {
+    let service = Authenticated::start().await;
+    let stranger = token(&json!({ "sub": "eve", "scope": READ_WRITE }));
+    let resources = Resources::create(&service).await;
+    let path = format!("/conversations/{}", resources.conversation);
+    service.send(Some(&stranger), "DELETE", &path, &Value::Null).await.problem(403);
+    service.send(Some(&owner()), "DELETE", &path, &Value::Null).await.expect_status(204);
+    let subject = json!({ "subject": "x" });
+    for (method, body) in [("DELETE", &Value::Null), ("GET", &Value::Null), ("PATCH", &subject)] {
+        service.send(Some(&stranger), method, &path, body).await.problem(404);
+    }
+}
+
+#[tokio::test]
+async fn a_post_stores_nothing_if_its_author_is_deleted_meanwhile() {
+    let recorder = Recorder::start(embedded_engine().await).await;
+    let setup = Setup::new().engine(&recorder.endpoint).authorizer(authorizer());
+    let service = Arc::new(Authenticated(setup.start().await));
+    let resources = Resources::create(&service).await;
+    let (gate, first) = (Gate::default(), AtomicBool::new(true));
+    let held = gate.clone();
+    recorder.inject(move |operation, _| {
+        let hold = operation == "TransactWriteItems" && first.swap(false, Ordering::Relaxed);
+        if hold { Fault::Held(held.clone()) } else { Fault::None }
     });
-    arrived.notified().await;
-    service
-        .send(Some(&owner), "DELETE", &format!("/profiles/{}", things.profile), &Value::Null)
-        .await
-        .with_status(204);
-    released.notify_one();
-    assert_eq!(post.await.expect("an answer").invalid_fields(), ["author_id"]);
-    let page = service.send(Some(&owner), "GET", &messages, &Value::Null).await.with(200);
+    let messages = format!("/conversations/{}/messages", resources.conversation);
+    let message = json!({ "author_id": resources.profile, "text": "x" });
+    let post = tokio::spawn({
+        let (service, messages) = (service.clone(), messages.clone());
+        async move { service.send(Some(&owner()), "POST", &messages, &message).await }
+    });
+    gate.arrival().await;
+    let profile = format!("/profiles/{}", resources.profile);
+    let deleted = service.send(Some(&owner()), "DELETE", &profile, &Value::Null).await;
+    deleted.expect_status(204);
+    gate.open();
+    assert_eq!(post.await.expect("a response").invalid_fields(), ["author_id"]);
+    let page = service.send(Some(&owner()), "GET", &messages, &Value::Null).await.expect(200);
     assert_eq!(page["results"].as_array().expect("results").len(), 1);
 }
 
 #[tokio::test]
-async fn preflight_requests_need_no_token_and_only_the_named_origins_are_let_in() {
-    let template = Template::parse(TEMPLATE).expect("the template");
+async fn preflight_requests_need_no_token_and_only_configured_origins_may_read() {
     let origin = "http://localhost:5173";
-    let api = Api::behind_for(
-        authorizer(),
-        &template,
-        Table::connect("http://127.0.0.1:1", "none"),
-        &[origin.to_owned()],
-    )
-    .await;
-    let asking = |origin| {
+    let setup = Setup::new().authorizer(authorizer()).origin(origin);
+    let api = setup.start().await.api;
+    let preflight = |origin| {
         [
             ("origin", origin),
             ("access-control-request-method", "PATCH"),
             ("access-control-request-headers", "authorization,content-type,idempotency-key"),
         ]
     };
-    let allowed = api.send("OPTIONS", "/profiles", &asking(origin), "").await;
+    let allowed = api.send("OPTIONS", "/profiles", &preflight(origin), "").await;
     assert!(allowed.status.is_success());
     assert_eq!(allowed.header("access-control-allow-origin"), origin);
     assert!(allowed.header("access-control-allow-methods").contains("PATCH"));
     let headers = allowed.header("access-control-allow-headers");
-    assert!(
-        ["authorization", "content-type", "idempotency-key"]
-            .iter()
-            .all(|name| headers.contains(name)),
-        "{headers}"
-    );
-    let refused = api.send("OPTIONS", "/profiles", &asking("http://evil.example"), "").await;
+    for name in ["authorization", "content-type", "idempotency-key"] {
+        assert!(headers.contains(name), "{headers}");
+    }
+    let refused = api.send("OPTIONS", "/profiles", &preflight("http://evil.example"), "").await;
     assert_eq!(refused.header("access-control-allow-origin"), "");
     // A page may read why it was refused.
     let unauthorized = api.send("GET", "/profiles", &[("origin", origin)], "").await;
-    assert_eq!(
-        (unauthorized.status.as_u16(), unauthorized.header("access-control-allow-origin")),
-        (401, origin)
-    );
+    unauthorized.expect_status(401);
+    assert_eq!(unauthorized.header("access-control-allow-origin"), origin);
 }
 
 #[tokio::test]
-async fn more_than_api_gateway_reads_is_refused_before_it_is_looked_at() {
-    let api = Api::own().await;
+async fn headers_larger_than_api_gateway_accepts_are_refused() {
+    let api = Api::start_isolated().await;
     for (path, value) in [
         ("/profiles".to_owned(), "x".repeat(10_300)),
         (format!("/profiles?limit={}", "1".repeat(10_300)), String::new()),
     ] {
-        api.send("GET", &path, &[("x-large", &value)], "").await.with_status(431);
+        api.send("GET", &path, &[("x-large", &value)], "").await.expect_status(431);
     }
 }
 
 #[test]
-fn a_token_of_the_development_server_lets_its_holder_in() {
-    let token = authorizer().token("ada", BOTH, Duration::from_secs(60)).expect("a token");
+fn a_token_of_the_development_server_is_accepted() {
+    let token = authorizer().token("ada", READ_WRITE, Duration::from_secs(60)).expect("a token");
     let scopes = ["chat/read".to_owned()];
     let context =
-        authorizer().authorize(Some(&format!("Bearer {token}")), &scopes).expect("let in");
-    assert_eq!(
-        (&context["jwt"]["claims"]["sub"], &context["jwt"]["scopes"]),
-        (&json!("ada"), &json!(scopes))
-    );
-    assert!(context["jwt"]["claims"]["exp"].is_string(), "every claim is a text: {context}");
+        authorizer().authorize(Some(&format!("Bearer {token}")), &scopes).expect("accepted");
+    assert_eq!(context["jwt"]["claims"]["sub"], "ada");
+    assert_eq!(context["jwt"]["scopes"], json!(scopes));
+    assert!(context["jwt"]["claims"]["exp"].is_string(), "every claim is a string: {context}");
 }

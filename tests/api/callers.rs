@@ -1,4 +1,4 @@
-//! Those who ask in `access`: what their tokens say, and tokens that are none.
+//! The callers of `access`, and their tokens.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,76 +8,117 @@ use local::authorizer::{AUDIENCE, Authorizer, ISSUER};
 
 use tests::service::{Value, json};
 
-/// What a caller's token is good for.
+/// What a caller's token allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Nothing: there is none, or it is not valid.
-    Nobody,
-    /// It has none of the scopes.
+pub(crate) enum Role {
+    /// Nothing: the token is absent or invalid.
+    Unauthenticated,
+    /// Nothing: the token has none of the scopes.
     Scopeless,
-    ReadOnly,
-    WriteOnly,
-    /// Reading and writing, but nothing here belongs to them.
+    /// Reading.
+    Reader,
+    /// Writing, but the caller owns none of the test's resources.
+    Writer,
+    /// Reading and writing, but the caller owns none of the test's resources.
     Stranger,
+    /// Reading and writing; the caller owns the test's resources.
     Owner,
+    /// Everything.
     Admin,
 }
 
-pub(crate) const OWNER: &str = "5f2b8c1e-7d8f-4a55-9a44-3f1f6c1f8a10";
-pub(crate) const BOTH: &str = "chat/read chat/write";
+/// A caller: a description, a role, and something that identifies the caller.
+pub(crate) type CallerWith<T> = (&'static str, Role, T);
 
-/// Those whom API Gateway lets through: the claims of their tokens.
-pub(crate) fn known_callers() -> Vec<(&'static str, Standing, Value)> {
+pub(crate) const OWNER: &str = "5f2b8c1e-7d8f-4a55-9a44-3f1f6c1f8a10";
+pub(crate) const READ_WRITE: &str = "chat/read chat/write";
+
+const COGNITO: &str = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbCdEfGhI";
+
+/// Returns the callers with a valid token, by its claims.
+pub(crate) fn authenticated_callers() -> Vec<CallerWith<Value>> {
+    let claims = |sub: &str, scope: &str| json!({ "sub": sub, "scope": scope });
+    let in_groups = |sub: &str, scope: &str, groups: Value| json!({ "sub": sub, "scope": scope, "cognito:groups": groups });
     vec![
-        ("the owner", Standing::Owner, json!({ "sub": OWNER, "scope": BOTH })),
+        ("the owner", Role::Owner, claims(OWNER, READ_WRITE)),
         (
             "the owner, scopes in scp",
-            Standing::Owner,
+            Role::Owner,
             json!({ "sub": OWNER, "scp": ["chat/read", "chat/write"] }),
         ),
-        ("a stranger", Standing::Stranger, json!({ "sub": "eve", "scope": BOTH })),
+        ("a stranger", Role::Stranger, claims("eve", READ_WRITE)),
         (
-            "a stranger in a group",
-            Standing::Stranger,
-            json!({ "sub": "eve", "scope": BOTH, "cognito:groups": ["admins", "x,admin"] }),
+            "a stranger in groups with similar names",
+            Role::Stranger,
+            in_groups("eve", READ_WRITE, json!(["admins", "x,admin"])),
         ),
-        // A device has a client of its own, and so is an owner of its own.
+        (
+            "a stranger in the group `not admin`",
+            Role::Stranger,
+            in_groups("eve", READ_WRITE, json!(["not admin"])),
+        ),
+        // The claim reads `[x admin]`, which may also be one group.
+        (
+            "a stranger in two groups of another issuer",
+            Role::Stranger,
+            in_groups("eve", READ_WRITE, json!(["x", "admin"])),
+        ),
         (
             "another device",
-            Standing::Stranger,
-            json!({ "sub": "3n4b5urk1ft4", "scope": BOTH, "token_use": "access" }),
+            Role::Stranger,
+            json!({ "sub": "3n4b5urk1ft4", "scope": READ_WRITE, "token_use": "access" }),
         ),
-        ("an admin by scope", Standing::Admin, json!({ "sub": "operator", "scope": "chat/admin" })),
+        ("an admin by scope", Role::Admin, claims("operator", "chat/admin")),
+        ("an admin by group", Role::Admin, in_groups("boss", READ_WRITE, json!(["admin"]))),
+        ("the owner's ID token", Role::Scopeless, json!({ "sub": OWNER, "token_use": "id" })),
         (
-            "an admin by group",
-            Standing::Admin,
-            json!({ "sub": "boss", "scope": BOTH, "cognito:groups": ["x", "admin"] }),
+            "the owner, similar scopes",
+            Role::Scopeless,
+            claims(OWNER, "openid chat chat/reads xchat/write"),
         ),
-        ("the owner's ID token", Standing::Scopeless, json!({ "sub": OWNER, "token_use": "id" })),
+        ("the owner, read only", Role::Reader, claims(OWNER, "chat/read")),
+        ("a stranger, write only", Role::Writer, claims("eve", "chat/write")),
         (
-            "the owner, other scopes",
-            Standing::Scopeless,
-            json!({ "sub": OWNER, "scope": "openid chat chat/reads xchat/write" }),
-        ),
-        (
-            "the owner, reading only",
-            Standing::ReadOnly,
-            json!({ "sub": OWNER, "scope": "chat/read" }),
-        ),
-        (
-            "a stranger, writing only",
-            Standing::WriteOnly,
-            json!({ "sub": "eve", "scope": "chat/write" }),
-        ),
-        (
-            "an admin, reading only",
-            Standing::ReadOnly,
-            json!({ "sub": "boss", "scope": "chat/read", "cognito:groups": ["admin"] }),
+            "an admin by group, read only",
+            Role::Reader,
+            in_groups("boss", "chat/read", json!(["admin"])),
         ),
     ]
 }
 
-/// One key for all tests: it takes a while to find.
+/// Returns callers that the development authorizer cannot produce, by the claims in the event. `None`
+/// is an event without an authorizer.
+pub(crate) fn callers_by_event() -> Vec<CallerWith<Option<Value>>> {
+    let in_groups = |issuer: &str, groups: &str| {
+        Some(json!({
+            "sub": "eve", "scope": READ_WRITE, "iss": issuer, "cognito:groups": groups,
+        }))
+    };
+    let other = "https://issuer.example";
+    let fake = "https://evil.example/https://cognito-idp.";
+    vec![
+        ("an event without authorizer", Role::Unauthenticated, None),
+        ("no claims", Role::Unauthenticated, Some(json!({}))),
+        ("no sub", Role::Unauthenticated, Some(json!({ "scope": READ_WRITE }))),
+        ("an empty sub", Role::Unauthenticated, Some(json!({ "sub": "", "scope": "chat/admin" }))),
+        (
+            "a sub of 256 bytes",
+            Role::Unauthenticated,
+            Some(json!({ "sub": "x".repeat(256), "scope": READ_WRITE })),
+        ),
+        ("Cognito's second group", Role::Admin, in_groups(COGNITO, "[x admin]")),
+        ("Cognito's only group", Role::Admin, in_groups(COGNITO, "[admin]")),
+        ("Cognito's similar groups", Role::Stranger, in_groups(COGNITO, "[admins x,admin]")),
+        ("another issuer's only group", Role::Admin, in_groups(other, "[admin]")),
+        ("another issuer's group as text", Role::Admin, in_groups(other, "admin")),
+        ("another issuer's `not admin`", Role::Stranger, in_groups(other, "[not admin]")),
+        ("another issuer's `not admin` as text", Role::Stranger, in_groups(other, "not admin")),
+        ("a group in brackets", Role::Stranger, in_groups(other, "[[admin]]")),
+        ("an issuer that contains Cognito's", Role::Stranger, in_groups(fake, "[x admin]")),
+    ]
+}
+
+/// Returns the authorizer of all tests: generating its key takes long.
 pub(crate) fn authorizer() -> Arc<Authorizer> {
     static AUTHORIZER: OnceLock<Arc<Authorizer>> = OnceLock::new();
     AUTHORIZER.get_or_init(|| Arc::new(Authorizer::generate().expect("a key"))).clone()
@@ -87,7 +128,7 @@ fn now() -> u64 {
     jsonwebtoken::get_current_timestamp()
 }
 
-/// The claims of a valid token, these among them.
+/// Adds the claims that a valid token needs.
 fn complete(claims: &Value) -> Value {
     let mut complete =
         json!({ "iss": ISSUER, "client_id": AUDIENCE, "iat": now(), "exp": now() + 3600 });
@@ -97,19 +138,31 @@ fn complete(claims: &Value) -> Value {
     complete
 }
 
+/// Returns a valid token with these claims.
 pub(crate) fn token(claims: &Value) -> String {
     authorizer().sign(&complete(claims)).expect("a token")
 }
 
-/// All who come with a token, or without one: their `Authorization`.
-pub(crate) fn callers() -> Vec<(&'static str, Standing, Option<String>)> {
-    let mut callers: Vec<(&str, Standing, Option<String>)> = known_callers()
-        .into_iter()
-        .map(|(name, standing, claims)| {
-            (name, standing, Some(format!("Bearer {}", token(&claims))))
-        })
-        .collect();
-    let owner = json!({ "sub": OWNER, "scope": BOTH });
+/// Returns every caller, by the header `Authorization`.
+pub(crate) fn callers() -> Vec<CallerWith<Option<String>>> {
+    let valid = token(&json!({ "sub": OWNER, "scope": READ_WRITE }));
+    let two_audiences =
+        token(&json!({ "sub": OWNER, "scope": READ_WRITE, "aud": ["other", AUDIENCE] }));
+    let mut callers = vec![
+        ("the owner, without Bearer", Role::Owner, Some(valid)),
+        ("the owner, one audience of two", Role::Owner, Some(two_audiences)),
+        ("a caller without token", Role::Unauthenticated, None),
+    ];
+    for (name, role, claims) in authenticated_callers() {
+        callers.push((name, role, Some(format!("Bearer {}", token(&claims)))));
+    }
+    let invalid = tokens_with_invalid_claims().into_iter().chain(forged_tokens());
+    callers.extend(invalid.map(|(name, token)| (name, Role::Unauthenticated, Some(token))));
+    callers
+}
+
+fn tokens_with_invalid_claims() -> Vec<(&'static str, String)> {
+    let owner = json!({ "sub": OWNER, "scope": READ_WRITE });
     let with = |name: &str, value: Value| {
         let mut claims = owner.clone();
         claims[name] = value;
@@ -120,54 +173,42 @@ pub(crate) fn callers() -> Vec<(&'static str, Standing, Option<String>)> {
         claims.as_object_mut().expect("claims").remove(name);
         authorizer().sign(&claims).expect("a token")
     };
-    let good = token(&owner);
-    let (body, signature) = good.rsplit_once('.').expect("a signature");
-    let (header, _) = body.split_once('.').expect("claims");
-    let part = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-    let of_another_key =
-        Authorizer::generate().expect("a key").sign(&complete(&owner)).expect("a token");
-    let mac = jsonwebtoken::encode(
-        &jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256),
-        &complete(&owner),
-        &jsonwebtoken::EncodingKey::from_secret(b"guessed"),
-    );
-    callers.push(("the owner, without Bearer", Standing::Owner, Some(good.clone())));
-    callers.push((
-        "the owner, one audience of two",
-        Standing::Owner,
-        Some(with("aud", json!(["other", AUDIENCE]))),
-    ));
-    callers.push(("nobody", Standing::Nobody, None));
-    for (name, authorization) in [
-        ("an empty token", String::new()),
-        ("no token", "Bearer ".to_owned()),
-        ("a password", "Basic YWRhOmFkYQ==".to_owned()),
+    vec![
         ("an expired token", with("exp", json!(now()))),
-        ("a token without an end", without("exp")),
-        ("a token of tomorrow", with("nbf", json!(now() + 3600))),
-        ("a token issued tomorrow", with("iat", json!(now() + 3600))),
-        ("another issuer's token", with("iss", json!("https://evil.example"))),
-        ("a token without an issuer", without("iss")),
+        ("a token without expiry", without("exp")),
+        ("a token not valid yet", with("nbf", json!(now() + 3600))),
+        ("a token issued in the future", with("iat", json!(now() + 3600))),
+        ("a token of another issuer", with("iss", json!("https://evil.example"))),
+        ("a token without issuer", without("iss")),
         ("a token for another audience", with("aud", json!("other"))),
         ("a token for another client", with("client_id", json!("other"))),
-        ("a token for no one", without("client_id")),
-        ("a token without a signature", format!("{body}.")),
-        ("a token cut short", good[..good.len() - 20].to_owned()),
-        ("a token of another key", of_another_key),
-        (
-            "an unsigned token",
-            format!("{}.{}.", part(json!({ "alg": "none", "typ": "JWT" })), part(complete(&owner))),
-        ),
-        (
-            "an old signature on other claims",
-            format!(
-                "{header}.{}.{signature}",
-                part(complete(&json!({ "sub": "other", "scope": BOTH })))
-            ),
-        ),
+        ("a token without client", without("client_id")),
+    ]
+}
+
+fn forged_tokens() -> Vec<(&'static str, String)> {
+    let owner = complete(&json!({ "sub": OWNER, "scope": READ_WRITE }));
+    let valid = authorizer().sign(&owner).expect("a token");
+    let (body, signature) = valid.rsplit_once('.').expect("a signature");
+    let (header, _) = body.split_once('.').expect("claims");
+    let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let other_claims = complete(&json!({ "sub": "other", "scope": READ_WRITE }));
+    let other_key = Authorizer::generate().expect("a key").sign(&owner).expect("a token");
+    let mac = jsonwebtoken::encode(
+        &jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256),
+        &owner,
+        &jsonwebtoken::EncodingKey::from_secret(b"guessed"),
+    );
+    let unsigned = part(&json!({ "alg": "none", "typ": "JWT" }));
+    vec![
+        ("an empty header", String::new()),
+        ("Bearer without token", "Bearer ".to_owned()),
+        ("a password", "Basic YWRhOmFkYQ==".to_owned()),
+        ("a token without signature", format!("{body}.")),
+        ("a truncated token", valid[..valid.len() - 20].to_owned()),
+        ("a token of another key", other_key),
+        ("an unsigned token", format!("{unsigned}.{}.", part(&owner))),
+        ("a signature of other claims", format!("{header}.{}.{signature}", part(&other_claims))),
         ("a token with a MAC", mac.expect("a token")),
-    ] {
-        callers.push((name, Standing::Nobody, Some(authorization)));
-    }
-    callers
+    ]
 }

@@ -1,13 +1,13 @@
-//! Which requests each operation sends to DynamoDB, and what the engine says they consume.
+//! Which requests each operation sends to DynamoDB, and what they consume according to the engine.
 
 use dynoxide::Database;
 use local::engine;
-use local::template::{TEMPLATE, Template};
 use shared::Table;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use tests::service::{Api, Recorder, Sent, Value, embedded_engine, json};
+use tests::recorder::{Recorder, Sent};
+use tests::service::{Api, Setup, Value, embedded_engine, json, parse_template};
 
 fn operations(sent: &[Sent]) -> Vec<&str> {
     sent.iter().map(|sent| sent.operation.as_str()).collect()
@@ -17,20 +17,21 @@ fn units(sent: &[Sent]) -> Vec<f64> {
     sent.iter().map(Sent::units).collect()
 }
 
-/// What a post costs: of an author's 1st to 9th point, of a 10th, and with an idempotency key.
+/// Returns the units of a post that earns the 9th point, one that earns the 10th, and one with an
+/// idempotency key: read units, then write units.
 async fn post_costs(api: &Api, recorder: &Recorder, conversation_id: &str) -> Vec<Vec<f64>> {
     let author_id = api.profile("Ada").await;
     let path = format!("/conversations/{conversation_id}/messages");
     let body = json!({ "author_id": author_id, "text": "x" });
     for _ in 0..8 {
-        api.post(&path, &body).await.with(201);
+        api.post(&path, &body).await.expect(201);
     }
     let mut costs = Vec::new();
-    recorder.take();
+    let _ = recorder.take();
     for key in [None, None, Some(Uuid::new_v4().to_string())] {
         match key {
-            None => api.post(&path, &body).await.with(201),
-            Some(key) => api.post_with_key(&path, &key, &body).await.with(201),
+            None => api.post(&path, &body).await.expect(201),
+            Some(key) => api.post_with_key(&path, &key, &body).await.expect(201),
         };
         let sent = recorder.take();
         assert_eq!(operations(&sent), ["BatchGetItem", "TransactWriteItems"]);
@@ -39,50 +40,45 @@ async fn post_costs(api: &Api, recorder: &Recorder, conversation_id: &str) -> Ve
     costs
 }
 
-/// Puts copies of the first message behind the last one, up to this place, straight into the engine.
+/// Fills a conversation up to this `seq` with copies of its first message, directly in the engine.
 fn fill(database: &Database, conversation_id: &str, last: u64) {
     let send = |operation: &str, body: Value| -> Value {
-        let (status, answer) = engine::answer(
-            database,
-            &format!("DynamoDB_20120810.{operation}"),
-            body.to_string().as_bytes(),
-        );
-        assert_eq!(status, 200, "{answer}");
-        serde_json::from_str(&answer).expect("JSON")
+        let target = format!("DynamoDB_20120810.{operation}");
+        let (status, response) = engine::answer(database, &target, body.to_string().as_bytes());
+        assert_eq!(status, 200, "{response}");
+        serde_json::from_str(&response).expect("JSON")
     };
     let pk = json!({ "S": format!("CONVERSATION#{conversation_id}") });
-    let items = send(
-        "Query",
-        json!({ "TableName": "chat", "KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": { ":pk": pk } }),
-    );
+    let query = json!({
+        "TableName": "chat", "KeyConditionExpression": "pk = :pk",
+        "ExpressionAttributeValues": { ":pk": pk },
+    });
+    let items = send("Query", query);
     let (conversation, first) = (&items["Items"][0], &items["Items"][1]);
     let copy = |seq: u64| {
         let mut item = first.clone();
         item["sk"]["S"] = json!(format!("MESSAGE#{seq:012}"));
         json!({ "PutRequest": { "Item": item } })
     };
-    let from: u64 =
-        conversation["last_seq"]["N"].as_str().and_then(|seq| seq.parse().ok()).expect("a number");
-    for seq in (from + 1..=last).step_by(25) {
+    let last_seq = conversation["last_seq"]["N"].as_str().and_then(|seq| seq.parse().ok());
+    let last_seq: u64 = last_seq.expect("a number");
+    for seq in (last_seq + 1..=last).step_by(25) {
         let puts: Vec<Value> = (seq..=last.min(seq + 24)).map(copy).collect();
         send("BatchWriteItem", json!({ "RequestItems": { "chat": puts } }));
     }
     let mut conversation = conversation.clone();
     conversation["last_seq"]["N"] = json!(last.to_string());
-    send(
-        "BatchWriteItem",
-        json!({ "RequestItems": { "chat": [{ "PutRequest": { "Item": conversation } }] } }),
-    );
+    let puts = json!([{ "PutRequest": { "Item": conversation } }]);
+    send("BatchWriteItem", json!({ "RequestItems": { "chat": puts } }));
 }
 
 #[tokio::test]
-async fn a_post_is_two_requests_and_costs_the_same_in_a_conversation_of_10_and_of_10_000_messages()
-{
+async fn a_post_costs_the_same_in_a_conversation_of_10_and_of_10_000_messages() {
     let database = engine::open(None).expect("a database");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let recorder =
-        Recorder::start(engine::serve(listener, database.clone()).expect("an engine")).await;
-    let template = Template::parse(TEMPLATE).expect("the template");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let engine = engine::serve(listener, database.clone()).expect("an engine");
+    let recorder = Recorder::start(engine).await;
+    let template = parse_template();
     let table = Table::connect(&recorder.endpoint, "chat");
     table.create(&template.table).await.expect("a table");
     let api = Api::serve(&template, table).await;
@@ -91,17 +87,15 @@ async fn a_post_is_two_requests_and_costs_the_same_in_a_conversation_of_10_and_o
     let expected = vec![vec![2.0, 6.0], vec![2.0, 8.0], vec![3.0, 8.0]];
     assert_eq!(post_costs(&api, &recorder, &conversation_id).await, expected);
     fill(&database, &conversation_id, 10_000);
-    assert_eq!(
-        api.get(&format!("/conversations/{conversation_id}")).await.with(200)["last_seq"],
-        10_000
-    );
+    let conversation = api.get(&format!("/conversations/{conversation_id}")).await.expect(200);
+    assert_eq!(conversation["last_seq"], 10_000);
     assert_eq!(post_costs(&api, &recorder, &conversation_id).await, expected);
 }
 
 #[tokio::test]
 async fn a_list_page_reads_only_what_it_returns() {
     let recorder = Recorder::start(embedded_engine().await).await;
-    let api = Api::on(&recorder.endpoint).await;
+    let api = Setup::new().engine(&recorder.endpoint).start().await.api;
     let author_id = api.profile("Ada").await;
     let mut conversation_id = String::new();
     for _ in 0..5 {
@@ -114,19 +108,16 @@ async fn a_list_page_reads_only_what_it_returns() {
         let tables = sent.request["RequestItems"].as_object().expect("tables");
         tables.values().map(|table| table["Keys"].as_array().expect("keys").len()).sum()
     };
-    recorder.take();
+    let _ = recorder.take();
 
-    api.get("/conversations?limit=3").await.with(200);
+    api.get("/conversations?limit=3").await.expect(200);
     let sent = recorder.take();
     assert_eq!(operations(&sent), ["Query", "BatchGetItem", "BatchGetItem"]);
     assert_eq!(sent[0].request["IndexName"], "listing");
-    assert_eq!(
-        (keys(&sent[1]), keys(&sent[2])),
-        (3, 1),
-        "three conversations, and their one author once"
-    );
+    let keys_read = (keys(&sent[1]), keys(&sent[2]));
+    assert_eq!(keys_read, (3, 1), "three conversations, and their only author once");
 
-    api.get("/profiles?limit=1").await.with(200);
+    api.get("/profiles?limit=1").await.expect(200);
     let sent = recorder.take();
     assert_eq!(operations(&sent), ["Query", "BatchGetItem"]);
     assert_eq!(keys(&sent[1]), 1);
@@ -134,20 +125,23 @@ async fn a_list_page_reads_only_what_it_returns() {
     for cursor in ["", "&before=7", "&after=3"] {
         api.get(&format!("/conversations/{conversation_id}/messages?limit=4{cursor}"))
             .await
-            .with(200);
+            .expect(200);
         let sent = recorder.take();
         let query = sent.iter().find(|sent| sent.operation == "Query").expect("a query");
         assert_eq!(query.request["Limit"], 4);
         assert_eq!(query.request["ConsistentRead"], true);
-        assert_eq!((&query.answer["Count"], &query.answer["ScannedCount"]), (&json!(4), &json!(4)));
-        assert_eq!(sent.len(), 3, "the conversation, its messages, their author");
+        assert_eq!(
+            (&query.response["Count"], &query.response["ScannedCount"]),
+            (&json!(4), &json!(4))
+        );
+        assert_eq!(sent.len(), 3, "conversation, messages, author");
     }
 }
 
 #[tokio::test]
-async fn nothing_scans_or_filters_and_reads_of_the_table_are_strongly_consistent() {
+async fn no_operation_scans_or_filters_and_reads_of_the_table_are_strongly_consistent() {
     let recorder = Recorder::start(embedded_engine().await).await;
-    let api = Api::on(&recorder.endpoint).await;
+    let api = Setup::new().engine(&recorder.endpoint).start().await.api;
     let (author_id, id) = api.profile_and_conversation().await;
     let path = format!("/conversations/{id}");
     for _ in 0..10 {
@@ -165,13 +159,13 @@ async fn nothing_scans_or_filters_and_reads_of_the_table_are_strongly_consistent
         &format!("{path}/messages"),
         &format!("{path}/messages/1"),
     ] {
-        api.get(path).await.with(200);
+        api.get(path).await.expect(200);
     }
-    api.patch(&format!("{path}/messages/1"), &json!({ "text": "y" })).await.with(200);
-    api.delete(&format!("{path}/messages/1")).await.with(204);
-    api.patch(&path, &json!({ "subject": "y" })).await.with(200);
-    api.delete(&path).await.with(204);
-    api.delete(&format!("/profiles/{author_id}")).await.with(204);
+    api.patch(&format!("{path}/messages/1"), &json!({ "text": "y" })).await.expect(200);
+    api.delete(&format!("{path}/messages/1")).await.expect(204);
+    api.patch(&path, &json!({ "subject": "y" })).await.expect(200);
+    api.delete(&path).await.expect(204);
+    api.delete(&format!("/profiles/{author_id}")).await.expect(204);
     for sent in recorder.take() {
         assert_ne!(sent.operation, "Scan");
         assert!(sent.request.get("FilterExpression").is_none(), "{}", sent.request);

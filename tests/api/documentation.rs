@@ -6,7 +6,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use local::template::{TEMPLATE, Template};
 
-use tests::service::{Answer, Api, Value, json};
+use tests::service::{Api, Response, Value, json};
 
 /// What a browser asks for.
 const BROWSER: (&str, &str) =
@@ -29,7 +29,7 @@ fn loaded_by(page: &str) -> Vec<&str> {
 }
 
 #[track_caller]
-fn assert_careful(answer: &Answer) {
+fn assert_careful(answer: &Response) {
     assert_eq!(answer.header("content-security-policy"), POLICY);
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     assert_eq!(answer.header("referrer-policy"), "no-referrer");
@@ -39,7 +39,7 @@ fn assert_careful(answer: &Answer) {
 
 #[tokio::test]
 async fn a_browser_gets_a_page_and_everyone_else_the_index() {
-    let api = Api::own().await;
+    let api = Api::start_isolated().await;
     for accept in [
         BROWSER.1,
         "text/html",
@@ -71,25 +71,25 @@ async fn a_browser_gets_a_page_and_everyone_else_the_index() {
             "documentation": "/docs",
             "openapi": "/openapi.json",
         });
-        assert_eq!(answer.with(200), index, "{accept:?}");
+        assert_eq!(answer.expect(200), index, "{accept:?}");
         assert_eq!(answer.header("content-type"), "application/json", "{accept:?}");
         assert_careful(&answer);
         for path in index.as_object().expect("an object").values() {
-            api.get(path.as_str().expect("a path")).await.with_status(200);
+            api.get(path.as_str().expect("a path")).await.expect_status(200);
         }
     }
 }
 
 #[tokio::test]
 async fn a_page_is_served_with_everything_that_it_loads_and_nothing_from_elsewhere() {
-    let api = Api::own().await;
+    let api = Api::start_isolated().await;
     for (page, least) in [("/", 4), ("/docs", 3)] {
         let answer = api.send("GET", page, &[BROWSER], "").await;
         let paths = loaded_by(&answer.text);
         assert!(paths.len() >= least, "{page} loads {paths:?}");
         for path in paths {
             let file = api.get(path).await;
-            file.with_status(200);
+            file.expect_status(200);
             let expected = if path.ends_with(".css") {
                 "text/css; charset=utf-8"
             } else {
@@ -99,7 +99,7 @@ async fn a_page_is_served_with_everything_that_it_loads_and_nothing_from_elsewhe
             assert_careful(&file);
             let imports = file.text.lines().filter(|line| line.starts_with("import "));
             for import in imports.filter_map(|line| line.split('"').nth(1)?.strip_prefix("./")) {
-                api.get(&format!("/assets/{import}")).await.with_status(200);
+                api.get(&format!("/assets/{import}")).await.expect_status(200);
             }
         }
     }
@@ -107,7 +107,7 @@ async fn a_page_is_served_with_everything_that_it_loads_and_nothing_from_elsewhe
 
 #[tokio::test]
 async fn a_file_that_is_not_there_is_not_found() {
-    let api = Api::own().await;
+    let api = Api::start_isolated().await;
     for path in [
         "/assets/none.js",
         "/docs/none",
@@ -121,7 +121,7 @@ async fn a_file_that_is_not_there_is_not_found() {
 
 #[tokio::test]
 async fn a_client_that_has_a_file_is_not_sent_it_again() {
-    let api = Api::own().await;
+    let api = Api::start_isolated().await;
     for path in ["/", "/assets/app.js", "/docs", "/docs/swagger-ui-bundle.js", "/openapi.json"] {
         let tag = api.get(path).await.header("etag").to_owned();
         assert!(tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"'), "{tag}");
@@ -138,7 +138,7 @@ async fn a_client_that_has_a_file_is_not_sent_it_again() {
             .to_owned();
         assert_ne!(gzip, tag, "a strong tag belongs to one encoding");
         for other in [&gzip, "\"other\"", tag.trim_matches('"')] {
-            api.send("GET", path, &[("if-none-match", other)], "").await.with_status(200);
+            api.send("GET", path, &[("if-none-match", other)], "").await.expect_status(200);
         }
     }
     let page = api.send("GET", "/", &[BROWSER], "").await;
@@ -147,7 +147,7 @@ async fn a_client_that_has_a_file_is_not_sent_it_again() {
 
 #[tokio::test]
 async fn a_client_that_reads_gzip_gets_it() {
-    let api = Api::own().await;
+    let api = Api::start_isolated().await;
     for path in ["/", "/assets/app.css", "/docs", "/docs/swagger-ui-bundle.js", "/openapi.json"] {
         let plain = api.get(path).await;
         assert_eq!(plain.header("content-encoding"), "");
@@ -171,14 +171,14 @@ async fn a_client_that_reads_gzip_gets_it() {
 async fn the_documentation_is_public_where_everything_else_is_not() {
     let api = Api::closed().await;
     for path in ["/", "/assets/app.css", "/docs", "/openapi.json"] {
-        api.get(path).await.with_status(200);
+        api.get(path).await.expect_status(200);
     }
     api.get("/profiles").await.problem(401);
 }
 
 /// The OpenAPI document.
 async fn document(api: &Api) -> Value {
-    api.get("/openapi.json").await.with(200)
+    api.get("/openapi.json").await.expect(200)
 }
 
 /// What a reference within the document stands for.
@@ -191,7 +191,7 @@ fn resolved<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
 
 #[tokio::test]
 async fn the_document_has_exactly_the_routes_of_the_template() {
-    let document = document(&Api::own().await).await;
+    let document = document(&Api::start_isolated().await).await;
     let paths = document["paths"].as_object().expect("paths");
     let operations = paths.iter().flat_map(|(path, item)| {
         item.as_object().expect("operations").iter().map(move |(method, operation)| {
@@ -234,14 +234,14 @@ async fn the_document_refers_to_nothing_that_it_does_not_have() {
             _ => {}
         }
     }
-    let document = document(&Api::own().await).await;
+    let document = document(&Api::start_isolated().await).await;
     assert_eq!(document["openapi"], "3.1.0");
     check(&document, &document);
 }
 
 #[tokio::test]
 async fn every_operation_tells_its_errors_with_their_bodies_and_its_headers() {
-    let document = document(&Api::own().await).await;
+    let document = document(&Api::start_isolated().await).await;
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
             let name = format!("{method} {path}");
@@ -331,7 +331,7 @@ fn told(value: &Value, ids: &[(&str, &str)]) -> Value {
 
 #[tokio::test]
 async fn the_examples_are_requests_and_answers_as_they_really_are() {
-    let api = Api::own().await;
+    let api = Api::start_isolated().await;
     let document = document(&api).await;
     let json_of = |path: &str, method: &str, part: &str| {
         document
@@ -348,7 +348,7 @@ async fn the_examples_are_requests_and_answers_as_they_really_are() {
     let request =
         |path: &str, method: &str| json_of(path, method, "requestBody").expect("an example");
 
-    let ada = api.post("/profiles", &request("/profiles", "post")).await.with(201);
+    let ada = api.post("/profiles", &request("/profiles", "post")).await.expect(201);
     let ada_id = ada["id"].as_str().expect("an id");
     let in_example =
         json_of("/profiles", "post", "responses/201").expect("an example")["id"].clone();
@@ -357,7 +357,7 @@ async fn the_examples_are_requests_and_answers_as_they_really_are() {
         serde_json::from_str(&body.to_string().replace(in_example, ada_id)).expect("JSON")
     };
     let opened =
-        api.post("/conversations", &real(request("/conversations", "post"))).await.with(201);
+        api.post("/conversations", &real(request("/conversations", "post"))).await.expect(201);
     let engines_id = opened["id"].as_str().expect("an id");
     let engines_in_example =
         json_of("/conversations", "post", "responses/201").expect("an example")["id"].clone();
@@ -382,31 +382,31 @@ async fn the_examples_are_requests_and_answers_as_they_really_are() {
         (format!("/profiles/{ada_id}"), format!("/conversations/{engines_id}"));
     let messages = format!("{conversation}/messages");
     let message = real(request(messages_path, "post"));
-    api.post(&messages, &message).await.with(201);
-    compare(conversation_path, "get", 200, &api.get(&conversation).await.with(200));
-    compare("/conversations", "get", 200, &api.get("/conversations").await.with(200));
+    api.post(&messages, &message).await.expect(201);
+    compare(conversation_path, "get", 200, &api.get(&conversation).await.expect(200));
+    compare("/conversations", "get", 200, &api.get("/conversations").await.expect(200));
     let change = request(conversation_path, "patch");
-    compare(conversation_path, "patch", 200, &api.patch(&conversation, &change).await.with(200));
+    compare(conversation_path, "patch", 200, &api.patch(&conversation, &change).await.expect(200));
     for _ in 2..10 {
-        api.post(&messages, &message).await.with(201);
+        api.post(&messages, &message).await.expect(201);
     }
-    compare(messages_path, "post", 201, &api.post(&messages, &message).await.with(201));
-    compare(messages_path, "get", 200, &api.get(&format!("{messages}?limit=2")).await.with(200));
-    compare(message_path, "get", 200, &api.get(&format!("{messages}/10")).await.with(200));
+    compare(messages_path, "post", 201, &api.post(&messages, &message).await.expect(201));
+    compare(messages_path, "get", 200, &api.get(&format!("{messages}?limit=2")).await.expect(200));
+    compare(message_path, "get", 200, &api.get(&format!("{messages}/10")).await.expect(200));
     let change = request(message_path, "patch");
     compare(
         message_path,
         "patch",
         200,
-        &api.patch(&format!("{messages}/10"), &change).await.with(200),
+        &api.patch(&format!("{messages}/10"), &change).await.expect(200),
     );
-    compare("/profiles", "get", 200, &api.get("/profiles").await.with(200));
-    compare(profile_path, "get", 200, &api.get(&profile).await.with(200));
+    compare("/profiles", "get", 200, &api.get("/profiles").await.expect(200));
+    compare(profile_path, "get", 200, &api.get(&profile).await.expect(200));
     compare(
         profile_path,
         "patch",
         200,
-        &api.patch(&profile, &request(profile_path, "patch")).await.with(200),
+        &api.patch(&profile, &request(profile_path, "patch")).await.expect(200),
     );
 
     let refused = |status: &str| {
@@ -419,15 +419,15 @@ async fn the_examples_are_requests_and_answers_as_they_really_are() {
         *refused("422")
     );
     assert_eq!(api.send("POST", "/profiles", &[], "").await.problem(415), *refused("415"));
-    api.delete(&format!("{messages}/10")).await.with(204);
+    api.delete(&format!("{messages}/10")).await.expect(204);
     let edit = json!({ "text": "x" });
     assert_eq!(api.patch(&format!("{messages}/10"), &edit).await.problem(409), *refused("409"));
-    api.delete(&profile).await.with(204);
+    api.delete(&profile).await.expect(204);
     assert_eq!(api.get(&profile).await.problem(404), *refused("404"));
     let large = api.send("POST", "/profiles", &[], vec![b' '; 96 * 1024 + 1]).await;
     assert_eq!(large.problem(413), *refused("413"));
     assert_eq!(
-        api.get("/nothing").await.with(404),
+        api.get("/nothing").await.expect(404),
         document["components"]["responses"]["404"]["content"]["application/json"]["example"]
     );
 }

@@ -1,45 +1,50 @@
-//! What is true of the whole service, through its HTTP face. Run with `cargo test -p tests`.
+//! Tests of the whole service through its HTTP API. Run with `cargo test -p tests --test api`.
 //!
-//! - `profiles`, `conversations`, `messages`: every operation with its answers and errors
+//! - `profiles`, `conversations`, `messages`: every operation with its responses and errors
 //! - `pages`: lists, in both directions
-//! - `points`: the reward, and what stays true when many post at once
+//! - `points`: points and congratulations, also under concurrent posts
 //! - `idempotency`: a repeated POST has no second effect
-//! - `access`: who may do what, on every route; `callers`: who asks
-//! - `requests`: what is refused before any resource is looked at, and what the gateway answers by itself
-//! - `bad_input`: whatever API Gateway sends, generated
+//! - `access`: which caller may do what, on every route; `callers`: the callers and their tokens
+//! - `requests`: what is refused before a handler runs, and what the gateway answers
+//! - `problems`: the code and the text of every error
+//! - `bad_input`: generated events and requests
+//! - `faults`: unanswered, unreadable and refused requests to DynamoDB
+//! - `deletion`: how a deleted conversation is removed
 //! - `cost`: which requests each operation sends to DynamoDB, and what they consume
-//! - `documentation`: the pages, their files, and the OpenAPI document, which says what is true
-//! - `faults`: what is answered when the table does not answer, or not in time
-//! - `house`: what stands in more than one place is the same in all: routes, binaries, events, permissions
-//! - `permissions`: what each function sends to DynamoDB is exactly what `template.yaml` lets it
-//! - `smoke`: the smoke test finds a service that works, and one that does not
-//! - `server`: the development server itself: restart, ports, files
+//! - `documentation`: the pages, their files, and the OpenAPI document
+//! - `template`: routes, scopes, queries, binaries and events agree wherever they are listed
+//! - `permissions`: each function may send exactly the requests that it sends
+//! - `smoke`: the smoke test passes on a working service and fails on a broken one
+//! - `server`: the development server: restart, ports, files
 //!
-//! `logs.rs`, what the log says, `simulation`, the promise under faults, and `browser.rs`, journeys in a real browser, are targets of
-//! their own.
+//! `logs.rs` and the folders `simulation` and `browser` are targets of their own.
 //!
-//! Each test has a table of its own on an engine of its own. With `AWS_ENDPOINT_URL_DYNAMODB` set they share that engine, each
-//! with its own table. With `CHAT_API_URL` set, all that does not need a table to itself runs against that service instead.
+//! Each test has a table of its own on an engine of its own. With `AWS_ENDPOINT_URL_DYNAMODB` set, all
+//! tests use that engine. With `CHAT_API_URL` set, tests that need no table of their own use that
+//! service.
 //!
-//! `tests/dynamodb-local` starts Amazon's own DynamoDB Local. Where it and the embedded engine differ:
-//! - it reports 2 capacity units for a whole transaction, where DynamoDB and the embedded engine report 2 for each item written;
-//!   so `cost` always runs on the embedded engine;
-//! - it answers a conflict (`TransactionConflict`) when transactions meet, as DynamoDB does; the embedded engine never does.
+//! `tests/dynamodb-local` runs the tests on DynamoDB Local, which differs from the embedded engine:
+//! - It reports 2 capacity units for a whole transaction. DynamoDB and the embedded engine report 2 for
+//!   each written item, so `cost` always uses the embedded engine.
+//! - It reports a conflict (`TransactionConflict`) when transactions meet, as DynamoDB does. The
+//!   embedded engine never does.
 
 mod access;
 mod bad_input;
 mod callers;
 mod conversations;
 mod cost;
+mod deletion;
 mod documentation;
 mod faults;
-mod house;
 mod idempotency;
 mod messages;
 mod pages;
 mod permissions;
 mod points;
+mod problems;
 mod profiles;
 mod requests;
 mod server;
 mod smoke;
+mod template;

@@ -27,11 +27,11 @@ async fn data_in_a_file_survives_a_restart() {
     let key = "01890a5d-ac96-774b-bcce-b302099a8057";
     let (path, body) =
         (format!("/conversations/{id}/messages"), json!({ "author_id": author_id, "text": "x" }));
-    let posted = api.post_with_key(&path, key, &body).await.with(201);
+    let posted = api.post_with_key(&path, key, &body).await.expect(201);
 
     let api = start().await;
-    assert_eq!(api.post_with_key(&path, key, &body).await.with(201), posted);
-    assert_eq!(api.get("/profiles").await.with(200)["results"][0]["points"], 1);
+    assert_eq!(api.post_with_key(&path, key, &body).await.expect(201), posted);
+    assert_eq!(api.get("/profiles").await.expect(200)["results"][0]["points"], 1);
 }
 
 #[tokio::test]

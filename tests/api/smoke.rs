@@ -1,4 +1,4 @@
-//! The smoke test finds a service that works, and one that does not.
+//! The smoke test passes on a working service and fails on a broken one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,7 +22,7 @@ async fn walk(api: &Api) -> Report {
 }
 
 #[tokio::test]
-async fn the_smoke_test_passes_on_a_service_that_works_and_leaves_nothing_behind() {
+async fn the_smoke_test_passes_on_a_working_service() {
     let api = Api::start().await;
     let report = walk(&api).await;
     assert_eq!(report.failure, None);
@@ -52,24 +52,24 @@ async fn the_smoke_test_passes_on_a_service_that_works_and_leaves_nothing_behind
 }
 
 #[tokio::test]
-async fn the_smoke_test_names_the_step_that_fails_and_cleans_up_all_the_same() {
+async fn the_smoke_test_reports_the_failed_step_and_deletes_what_it_created() {
     let (mut template, table) = new_table(&engine_endpoint().await).await;
     template.routes.retain(|route| route.function != "update-message");
     let api = Api::serve(&template, table).await;
     let report = walk(&api).await;
     assert_eq!(report.failure.as_deref(), Some("update-message: answered 404 Not Found"));
-    assert_eq!(api.get("/profiles").await.with(200)["results"], json!([]));
-    assert_eq!(api.get("/conversations").await.with(200)["results"], json!([]));
+    assert_eq!(api.get("/profiles").await.expect(200)["results"], json!([]));
+    assert_eq!(api.get("/conversations").await.expect(200)["results"], json!([]));
     let metrics: Value =
         serde_json::from_str(&report.to_metrics("chat")).expect("one line of JSON");
     assert_eq!(metrics["Passed"], 0);
 
-    let nobody = walk(&Api::at("http://127.0.0.1:1")).await;
-    assert!(nobody.failure.is_some_and(|failure| failure.starts_with("create-profile: ")));
+    let unreachable = walk(&Api::connect("http://127.0.0.1:1")).await;
+    assert!(unreachable.failure.is_some_and(|failure| failure.starts_with("create-profile: ")));
 }
 
-/// A Secrets Manager that has this secret, and a token endpoint for the client `smoke` with the password `s3cret/`; it counts the
-/// tokens that it issued. Answers where both are.
+/// Starts a Secrets Manager with this secret, and a token endpoint for the client `smoke` with the
+/// password `s3cret/`, which counts the tokens in `issued`. Returns the address of both.
 async fn issuer(secret: Value, authorizer: Arc<Authorizer>, issued: Arc<AtomicU32>) -> String {
     let secrets = post(move |request: Request| async move {
         assert_eq!(request.headers()["x-amz-target"], "secretsmanager.GetSecretValue");
@@ -77,7 +77,7 @@ async fn issuer(secret: Value, authorizer: Arc<Authorizer>, issued: Arc<AtomicU3
     });
     let tokens = post(move |headers: HeaderMap, form: String| async move {
         assert_eq!(form, "grant_type=client_credentials&scope=chat%2Fread+chat%2Fwrite");
-        // RFC 6749, section 2.3.1: both parts are encoded as forms are, and then in base64. `smoke:s3cret%2F`
+        // RFC 6749, section 2.3.1: form-encoded `smoke:s3cret%2F`, in base64.
         if headers["authorization"] != "Basic c21va2U6czNjcmV0JTJG" {
             return (StatusCode::BAD_REQUEST, json!({ "error": "invalid_client" }).to_string());
         }
@@ -91,7 +91,7 @@ async fn issuer(secret: Value, authorizer: Arc<Authorizer>, issued: Arc<AtomicU3
                 .to_string(),
         )
     });
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let app = Router::new().route("/", secrets).route("/oauth2/token", tokens);
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -99,11 +99,11 @@ async fn issuer(secret: Value, authorizer: Arc<Authorizer>, issued: Arc<AtomicU3
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_smoke_test_signs_in_and_keeps_its_token() {
+async fn the_smoke_test_signs_in_once_and_reuses_its_token() {
     let authorizer = Arc::new(Authorizer::generate().expect("a key"));
     let (template, table) = new_table(&engine_endpoint().await).await;
-    let api = Api::behind(authorizer.clone(), &template, table).await;
-    let failure = walk(&api).await.failure.expect("it is closed");
+    let api = Api::serve_authenticated(authorizer.clone(), &template, table).await;
+    let failure = walk(&api).await.failure.expect("it has no token");
     assert_eq!(failure, "create-profile: answered 401 Unauthorized");
 
     let issued = Arc::new(AtomicU32::new(0));
@@ -112,10 +112,10 @@ async fn the_smoke_test_signs_in_and_keeps_its_token() {
     let sign_in = SignIn::at(&url, "arn", &format!("{url}/oauth2/token"));
     for _ in 0..2 {
         assert_eq!(smoke_test::walk(api.url(), Some(&sign_in)).await.failure, None);
-        assert_eq!(issued.load(Ordering::Relaxed), 1, "one token serves for as long as it lives");
+        assert_eq!(issued.load(Ordering::Relaxed), 1, "the token is reused");
     }
-    // A walk that fails may have failed by its token.
-    smoke_test::walk("http://127.0.0.1:1", Some(&sign_in)).await.failure.expect("nobody is there");
+    // A failed run may have failed because of its token, so the next run requests a new one.
+    smoke_test::walk("http://127.0.0.1:1", Some(&sign_in)).await.failure.expect("unreachable");
     assert_eq!(smoke_test::walk(api.url(), Some(&sign_in)).await.failure, None);
     assert_eq!(issued.load(Ordering::Relaxed), 2);
 

@@ -174,7 +174,7 @@ impl Browser {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_finds_their_way() {
-    let api = Api::own().await;
+    let api = Api::start_isolated().await;
     let folder = tempfile::tempdir().expect("a folder");
     let browser = Browser::start(api.url(), folder.path()).await;
     browser.client.goto(&browser.url).await.expect("the page");
@@ -302,7 +302,7 @@ async fn a_person_finds_their_way() {
 async fn a_person_with_a_token_gets_into_a_closed_service() {
     let authorizer = Arc::new(Authorizer::generate().expect("a key"));
     let (template, table) = new_table(&embedded_engine().await).await;
-    let api = Api::behind(authorizer.clone(), &template, table).await;
+    let api = Api::serve_authenticated(authorizer.clone(), &template, table).await;
     let token = |lifetime| {
         authorizer
             .token("ada", "chat/read chat/write", Duration::from_secs(lifetime))

@@ -1,5 +1,14 @@
-//! The test harness: how tests start the service, talk to it, and disturb it.
+//! The test harness: starts the service, sends requests to it, and disturbs it.
 //!
-//! - [`service`]: a running service, its responses, and the requests that it sends to DynamoDB
+//! - [`service`]: starts the service; every test and tool starts it there
+//! - [`client`], [`response`]: sends requests and checks responses
+//! - [`recorder`]: records and disturbs the requests that the service sends to DynamoDB
+//! - [`clock`]: moves time forward, so that no test waits
+//! - [`template`]: what `template.yaml` declares
 
+pub mod client;
+pub mod clock;
+pub mod recorder;
+pub mod response;
 pub mod service;
+pub mod template;

@@ -110,6 +110,7 @@ fn reason(error: &serde_json::Error) -> String {
     match text.strip_prefix("invalid type: ").and_then(|text| text.rsplit_once(", expected ")) {
         Some((_, "a map")) => "must be a JSON object".into(),
         Some((_, expected)) => format!("must be {expected}"),
+        None if error.is_syntax() => format!("must be valid JSON: {text}"),
         None => text.into(),
     }
 }

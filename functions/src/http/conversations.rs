@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 use shared::{
-    Conversation, ConversationId, ConversationPatch, Limit, Message, NewConversation, Result,
+    Conversation, ConversationId, ConversationPatch, Cursor, Limit, Message, MessageLimit,
+    NewConversation, Result,
 };
 use utoipa::ToSchema;
 
@@ -10,7 +11,7 @@ use super::body::Fields;
 use super::invocation::Invocation;
 use super::messages;
 use super::page::Page;
-use super::reply::{Reply, created, no_content, ok};
+use super::reply::{self, Reply, Versioned, created, no_content, ok};
 
 /// A conversation with its newest messages.
 #[derive(Debug, Serialize, ToSchema)]
@@ -20,6 +21,15 @@ pub struct ConversationDetails {
     conversation: Conversation,
     /// Its newest messages, newest first.
     messages: Page<Message>,
+    /// Where a client that has these messages starts to follow the changes.
+    #[schema(value_type = String, example = "12.3")]
+    cursor: Cursor,
+}
+
+impl Versioned for ConversationDetails {
+    fn version(&self) -> u64 {
+        self.conversation.version
+    }
 }
 
 /// Create a conversation.
@@ -48,20 +58,24 @@ pub async fn list_conversations(invocation: Invocation) -> Reply {
     let Invocation { table, caller, .. } = &invocation;
     let (limit, before) = (invocation.limit()?, invocation.query("before")?);
     let page = table.list_conversations(caller, limit, before).await?;
-    ok(&Page::render(page, |before| format!("/conversations?limit={limit}&before={before}")))
+    reply::page(&Page::render(page, |before| {
+        format!("/conversations?limit={limit}&before={before}")
+    }))
 }
 
 /// Get a conversation with its newest messages.
 #[utoipa::path(
     get, path = "/conversations/{conversation_id}", tag = "conversations",
-    params(("conversation_id" = ConversationId, Path)),
+    params(("conversation_id" = ConversationId, Path), ("limit" = Option<MessageLimit>, Query)),
     responses((status = 200, body = ConversationDetails)),
 )]
 pub async fn get_conversation(invocation: Invocation) -> Reply {
     let Invocation { table, caller, .. } = &invocation;
-    let (id, limit) = (invocation.path("conversation_id")?, Limit::default());
-    let (conversation, page) = table.get_conversation(caller, id, limit).await?;
-    ok(&ConversationDetails { conversation, messages: messages::render(id, limit, page) })
+    let id = invocation.path("conversation_id")?;
+    let limit: MessageLimit = invocation.query("limit")?.unwrap_or_default();
+    let (conversation, page, cursor) = table.get_conversation(caller, id, limit).await?;
+    let messages = messages::render(id, limit.0.unwrap_or_default(), page);
+    ok(&ConversationDetails { conversation, messages, cursor })
 }
 
 /// Change a conversation.
@@ -74,11 +88,14 @@ pub async fn get_conversation(invocation: Invocation) -> Reply {
 pub async fn update_conversation(invocation: Invocation) -> Reply {
     let Invocation { table, caller, .. } = &invocation;
     let id = invocation.path("conversation_id")?;
+    let if_match = invocation.if_match()?;
     let patch = conversation_patch(invocation.merge_patch()?)?;
-    ok(&table.update_conversation(caller, id, patch).await?)
+    ok(&table.update_conversation(caller, id, patch, &if_match).await?)
 }
 
 /// Delete a conversation and its messages.
+///
+/// It is unreachable immediately, and removed after 10 minutes.
 #[utoipa::path(
     delete, path = "/conversations/{conversation_id}", tag = "conversations",
     params(("conversation_id" = ConversationId, Path)),
@@ -86,7 +103,8 @@ pub async fn update_conversation(invocation: Invocation) -> Reply {
 )]
 pub async fn delete_conversation(invocation: Invocation) -> Reply {
     let Invocation { table, caller, .. } = &invocation;
-    table.delete_conversation(caller, invocation.path("conversation_id")?).await?;
+    let (id, if_match) = (invocation.path("conversation_id")?, invocation.if_match()?);
+    table.delete_conversation(caller, id, &if_match).await?;
     no_content()
 }
 

@@ -1,5 +1,6 @@
 //! Every error that an operation returns, and its response: problem details (RFC 9457).
 
+use super::reply::insert_quota;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use lambda_http::{Body, Response};
@@ -60,12 +61,29 @@ impl Error {
                 Domain::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
                 Domain::Conflict(conflict) => (StatusCode::CONFLICT, conflict.code()),
                 Domain::Gone => (StatusCode::GONE, "gone"),
+                Domain::CursorUnknown => (StatusCode::GONE, "cursor_unknown"),
+                Domain::PreconditionFailed => {
+                    (StatusCode::PRECONDITION_FAILED, "precondition_failed")
+                }
+                Domain::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+                Domain::ConversationBusy => (StatusCode::TOO_MANY_REQUESTS, "conversation_busy"),
                 Domain::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
                 Domain::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
                 Domain::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
                 Domain::OutcomeUnknown(_) => (StatusCode::INTERNAL_SERVER_ERROR, "outcome_unknown"),
                 Domain::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             },
+        }
+    }
+
+    /// Returns after how many seconds the request may be sent again.
+    fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::Domain(shared::Error::RateLimited { retry_after, .. }) => Some(*retry_after),
+            Self::Domain(shared::Error::ConversationBusy | shared::Error::Unavailable(_)) => {
+                Some(1)
+            }
+            _ => None,
         }
     }
 
@@ -89,8 +107,11 @@ impl Error {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Self::Domain(shared::Error::RateLimited { quota, .. }) = self {
+            insert_quota(headers, quota);
         }
         response
     }

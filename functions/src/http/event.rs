@@ -93,9 +93,9 @@ fn repair(event: &mut Value) {
         });
         headers.retain(|name, _| name.parse::<HeaderName>().is_ok());
         for value in headers.values_mut() {
-            // An invalid value stays invalid: an invalid idempotency key must not become no key.
+            // An invalid idempotency key must stay invalid, and a key with a space is.
             if let Value::String(text) = value {
-                *text = text.replace(|c: char| c != '\t' && !(' '..='~').contains(&c), "?");
+                *text = text.replace(|c: char| c != '\t' && !(' '..='~').contains(&c), " ");
             }
         }
     }

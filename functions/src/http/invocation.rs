@@ -5,9 +5,9 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_http::http::HeaderName;
-use lambda_http::http::header::CONTENT_TYPE;
+use lambda_http::http::header::{CONTENT_TYPE, IF_MATCH};
 use lambda_http::{Context, Request, RequestExt};
-use shared::{Caller, IdempotencyKey, Limit, Table};
+use shared::{Caller, IdempotencyKey, IfMatch, Limit, Seq, Table};
 use tokio::time::Instant;
 
 use super::error::Error;
@@ -80,6 +80,32 @@ impl Invocation {
             return Err(Error::MediaType(allowed));
         }
         Ok(self.request.body().as_ref())
+    }
+
+    /// Returns the header `If-Match`: `*`, or a list of strong tags (RFC 9110, section 13.1.1). Absent
+    /// counts as `*`. Errors: 400.
+    pub fn if_match(&self) -> Result<IfMatch, Error> {
+        let mut versions = Vec::new();
+        for value in self.request.headers().get_all(IF_MATCH) {
+            let text = value.to_str().unwrap_or_default().trim();
+            if text == "*" {
+                return Ok(IfMatch::Any);
+            }
+            for tag in text.split(',') {
+                let tag = tag.trim();
+                let opaque = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+                let valid =
+                    |tag: &&str| tag.bytes().all(|b| b == b'!' || (b'#'..=b'~').contains(&b));
+                let Some(opaque) = opaque.filter(valid) else {
+                    let expected = "must be * or a list of strong tags such as \"3\"";
+                    return Err(Error::Malformed(format!("The header If-Match {expected}.")));
+                };
+                // Another service's tag matches no version.
+                versions.push(opaque.parse::<Seq>().map_or(u64::MAX, Seq::get));
+            }
+        }
+        let absent = !self.request.headers().contains_key(IF_MATCH);
+        Ok(if absent { IfMatch::Any } else { IfMatch::Versions(versions) })
     }
 
     /// Returns the idempotency key, bare or quoted, `None` if the header is absent. Errors: 400.

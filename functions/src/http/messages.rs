@@ -1,14 +1,34 @@
 //! The handlers of messages.
 
+use serde::Serialize;
+use shared::table::Posted;
 use shared::{
-    ConversationId, Limit, Message, MessagePatch, NewMessage, PageStart, PostedMessage, Result, Seq,
+    Changes, ConversationHead, ConversationId, Cursor, Limit, Message, MessagePatch, NewMessage,
+    PageStart, PostedMessage, Result, Seq,
 };
+
+use utoipa::ToSchema;
 
 use super::body::Fields;
 use super::error::Error;
 use super::invocation::Invocation;
 use super::page::Page;
-use super::reply::{Reply, created, no_content, ok};
+use super::reply::{self, Reply, created, insert_quota, no_content, ok};
+
+/// What is new in a conversation since a cursor.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChangesPage {
+    /// The conversation.
+    conversation: ConversationHead,
+    /// The messages that are new or changed, as they are now, by `seq`.
+    results: Vec<Message>,
+    /// Where to continue.
+    #[schema(value_type = String, example = "12.3")]
+    cursor: Cursor,
+    /// Path and query of the following page; `None` if nothing more is known.
+    #[schema(required)]
+    next: Option<String>,
+}
 
 /// Post a message.
 ///
@@ -25,8 +45,15 @@ pub async fn create_message(invocation: Invocation) -> Reply {
     let id = invocation.path("conversation_id")?;
     let key = invocation.idempotency_key()?;
     let input = new_message(invocation.json()?)?;
-    let posted = table.create_message(caller, id, input, key.as_ref()).await?;
-    created(&posted, |posted| format!("/conversations/{id}/messages/{}", posted.message.seq))
+    let Posted { created: posted, quota } =
+        table.create_message(caller, id, input, key.as_ref()).await?;
+    let location =
+        |posted: &PostedMessage| format!("/conversations/{id}/messages/{}", posted.message.seq);
+    let mut response = created(&posted, location)?;
+    if let Some(quota) = quota {
+        insert_quota(response.headers_mut(), &quota);
+    }
+    Ok(response)
 }
 
 /// List messages: newest first, or those after a `seq`, oldest first.
@@ -52,7 +79,32 @@ pub async fn list_messages(invocation: Invocation) -> Reply {
             return Err(Error::Malformed("Send before or after, not both.".into()));
         }
     };
-    ok(&render(id, limit, table.list_messages(caller, id, start, limit).await?))
+    reply::page(&render(id, limit, table.list_messages(caller, id, start, limit).await?))
+}
+
+/// List the changes of a conversation: what is new since a cursor.
+///
+/// Returns the messages that are new or changed, as they are now, and the conversation's subject. Start
+/// with the `cursor` of the conversation, or `0.0` for everything. Keep for each `seq` the message with
+/// the higher `change`.
+#[utoipa::path(
+    get, path = "/conversations/{conversation_id}/changes", tag = "messages",
+    params(
+        ("conversation_id" = ConversationId, Path),
+        ("limit" = Option<Limit>, Query),
+        ("after" = String, Query, description = "The cursor of the previous answer.", example = "0.0"),
+    ),
+    responses((status = 200, body = ChangesPage)),
+)]
+pub async fn list_changes(invocation: Invocation) -> Reply {
+    let Invocation { table, caller, .. } = &invocation;
+    let (id, limit) = (invocation.path("conversation_id")?, invocation.limit()?);
+    let after: Option<Cursor> = invocation.query("after")?;
+    let missing = || Error::Malformed("Send the query parameter after, a cursor or 0.0.".into());
+    let changes = table.list_changes(caller, id, after.ok_or_else(missing)?, limit).await?;
+    let Changes { conversation, results, cursor, more } = changes;
+    let next = more.then(|| format!("/conversations/{id}/changes?limit={limit}&after={cursor}"));
+    reply::page(&ChangesPage { conversation, results, cursor, next })
 }
 
 /// Get a message.
@@ -69,7 +121,7 @@ pub async fn get_message(invocation: Invocation) -> Reply {
 
 /// Edit a message.
 ///
-/// `metadata` is replaced. A congratulation or a deleted message cannot be edited.
+/// `metadata` is a merge patch too. A congratulation or a deleted message cannot be edited.
 #[utoipa::path(
     patch, path = "/conversations/{conversation_id}/messages/{seq}", tag = "messages",
     params(("conversation_id" = ConversationId, Path), ("seq" = Seq, Path)),
@@ -79,8 +131,9 @@ pub async fn get_message(invocation: Invocation) -> Reply {
 pub async fn update_message(invocation: Invocation) -> Reply {
     let Invocation { table, caller, .. } = &invocation;
     let (id, seq) = (invocation.path("conversation_id")?, invocation.path("seq")?);
+    let if_match = invocation.if_match()?;
     let patch = message_patch(invocation.merge_patch()?)?;
-    ok(&table.update_message(caller, id, seq, patch).await?)
+    ok(&table.update_message(caller, id, seq, patch, &if_match).await?)
 }
 
 /// Delete a message.
@@ -95,7 +148,8 @@ pub async fn update_message(invocation: Invocation) -> Reply {
 pub async fn delete_message(invocation: Invocation) -> Reply {
     let Invocation { table, caller, .. } = &invocation;
     let (id, seq) = (invocation.path("conversation_id")?, invocation.path("seq")?);
-    table.delete_message(caller, id, seq).await?;
+    let if_match = invocation.if_match()?;
+    table.delete_message(caller, id, seq, &if_match).await?;
     no_content()
 }
 
@@ -125,7 +179,7 @@ fn new_message(mut fields: Fields) -> Result<NewMessage> {
 
 fn message_patch(mut fields: Fields) -> Result<MessagePatch> {
     let text = fields.change("text");
-    let metadata = fields.change_or_reset("metadata");
+    let metadata = fields.change("metadata");
     fields.finish()?;
     Ok(MessagePatch { text: text?, metadata: metadata? })
 }

@@ -5,7 +5,7 @@ use shared::{Limit, NewProfile, Profile, ProfileId, ProfilePatch, Result};
 use super::body::Fields;
 use super::invocation::Invocation;
 use super::page::Page;
-use super::reply::{Reply, created, no_content, ok};
+use super::reply::{self, Reply, created, no_content, ok};
 
 /// Create a profile.
 ///
@@ -35,7 +35,7 @@ pub async fn list_profiles(invocation: Invocation) -> Reply {
     let Invocation { table, caller, .. } = &invocation;
     let (limit, before) = (invocation.limit()?, invocation.query("before")?);
     let page = table.list_profiles(caller, limit, before).await?;
-    ok(&Page::render(page, |before| format!("/profiles?limit={limit}&before={before}")))
+    reply::page(&Page::render(page, |before| format!("/profiles?limit={limit}&before={before}")))
 }
 
 /// Get a profile.
@@ -59,8 +59,9 @@ pub async fn get_profile(invocation: Invocation) -> Reply {
 pub async fn update_profile(invocation: Invocation) -> Reply {
     let Invocation { table, caller, .. } = &invocation;
     let id = invocation.path("profile_id")?;
+    let if_match = invocation.if_match()?;
     let patch = profile_patch(invocation.merge_patch()?)?;
-    ok(&table.update_profile(caller, id, patch).await?)
+    ok(&table.update_profile(caller, id, patch, &if_match).await?)
 }
 
 /// Delete a profile.
@@ -73,7 +74,8 @@ pub async fn update_profile(invocation: Invocation) -> Reply {
 )]
 pub async fn delete_profile(invocation: Invocation) -> Reply {
     let Invocation { table, caller, .. } = &invocation;
-    table.delete_profile(caller, invocation.path("profile_id")?).await?;
+    let (id, if_match) = (invocation.path("profile_id")?, invocation.if_match()?);
+    table.delete_profile(caller, id, &if_match).await?;
     no_content()
 }
 

@@ -1,26 +1,83 @@
 //! Successful replies.
 
 use lambda_http::http::StatusCode;
-use lambda_http::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use lambda_http::http::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 use shared::table::Created;
+use shared::{Conversation, Message, PostedMessage, Profile, Quota};
 
 use super::error::Error;
 
 /// What a handler returns.
 pub type Reply = Result<Response<Body>, Error>;
 
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// Replies 200 with a resource or a page.
-pub fn ok(resource: &impl Serialize) -> Reply {
-    json(StatusCode::OK, resource)
+/// A single resource with a version.
+pub trait Versioned: Serialize {
+    /// Returns the version, which is the resource's `ETag`.
+    fn version(&self) -> u64;
 }
 
-/// Replies 201 with a resource and its location, a path.
-pub fn created<T: Serialize>(created: &Created<T>, location: impl FnOnce(&T) -> String) -> Reply {
-    let mut response = json(StatusCode::CREATED, &created.resource)?;
+impl Versioned for Profile {
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Versioned for Conversation {
+    fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Versioned for Message {
+    fn version(&self) -> u64 {
+        self.change
+    }
+}
+
+impl Versioned for PostedMessage {
+    fn version(&self) -> u64 {
+        self.message.change
+    }
+}
+
+/// Replies 200 with a page.
+pub fn page(page: &impl Serialize) -> Reply {
+    json(StatusCode::OK, page)
+}
+
+/// Replies 200 with a resource and its `ETag`.
+pub fn ok<T: Versioned>(resource: &T) -> Reply {
+    tagged(StatusCode::OK, resource)
+}
+
+fn tagged<T: Versioned>(status: StatusCode, resource: &T) -> Reply {
+    let mut response = json(status, resource)?;
+    let etag = format!("\"{}\"", resource.version());
+    let etag = HeaderValue::try_from(etag).map_err(Error::internal)?;
+    response.headers_mut().insert(ETAG, etag);
+    Ok(response)
+}
+
+/// Adds what the author may still post, as `RateLimit` and `RateLimit-Policy`. Source:
+/// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>
+pub(super) fn insert_quota(headers: &mut HeaderMap, quota: &Quota) {
+    let Quota { limit, window, remaining, reset } = quota;
+    let policy = format!("\"posts\";q={limit};w={window}");
+    let left = format!("\"posts\";r={remaining};t={reset}");
+    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
+        headers.extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
+    }
+}
+
+/// Replies 201 with a resource, its `ETag` and its location, a path.
+pub fn created<T: Versioned>(created: &Created<T>, location: impl FnOnce(&T) -> String) -> Reply {
+    let mut response = tagged(StatusCode::CREATED, &created.resource)?;
     let location = HeaderValue::try_from(location(&created.resource)).map_err(Error::internal)?;
     response.headers_mut().insert(LOCATION, location);
     if created.replayed {

@@ -10,51 +10,16 @@ use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::backoff::{SHORTEST_ATTEMPT, Setback};
 use super::client::Table;
 use crate::error::Cause;
 use crate::{Error, Result};
 
-/// The least time for an attempt. With less time left none is sent: it might end undecided.
-pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(400);
-
-/// What the pause before the next attempt depends on.
-#[derive(Clone, Copy, Debug)]
-pub struct Setback {
-    /// How many attempts were made.
-    pub made: u32,
-    /// The time until the deadline.
-    pub left: Duration,
-    /// Whether the attempt was a transaction that DynamoDB throttled.
-    pub throttled: bool,
-}
-
-/// Returns how long to wait before the next attempt; `None` if none must follow.
-pub type Backoff = fn(Setback) -> Option<Duration>;
-
-/// Returns a random pause from zero to a bound ("full jitter"), so that requests that collided do not
-/// collide again.
-///
-/// The bound is a share of the time left, so the requests that have waited longest pause shortest.
-/// After a conflict it starts at 40 ms and doubles up to that share. After throttling it is larger,
-/// because failed attempts use the partition's capacity too. `tests/contention` measures other values.
-#[must_use]
-pub fn backoff(Setback { made, left, throttled }: Setback) -> Option<Duration> {
-    // The next attempt must have its time, even after the longest pause.
-    let spare = left.checked_sub(SHORTEST_ATTEMPT)?;
-    let bound = if throttled {
-        left / 3
-    } else {
-        let doubled = 2_u32.saturating_pow(made.saturating_sub(1));
-        Duration::from_millis(40).saturating_mul(doubled).min(left / 24)
-    };
-    Some(bound.min(spare).mul_f64(fastrand::f64()))
-}
-
 /// What a request changes, and so what an undecided attempt at it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Nothing: an undecided read is harmless.
-    Read,
+    /// Nothing that a client notices: a read, or a reserved place. Undecided attempts are harmless.
+    Harmless,
     /// One item, always to the same values. It may be sent again. A refusal of a later attempt proves
     /// nothing about an earlier, undecided one.
     Write,
@@ -81,6 +46,7 @@ pub(super) struct Attempts<'t> {
     pub(super) table: &'t Table,
     effect: Effect,
     made: u32,
+    limit: u32,
     undecided: bool,
 }
 
@@ -103,7 +69,7 @@ impl Table {
     }
 
     pub(super) fn attempts(&self, effect: Effect) -> Attempts<'_> {
-        Attempts { table: self, effect, made: 0, undecided: false }
+        Attempts { table: self, effect, made: 0, limit: u32::MAX, undecided: false }
     }
 
     /// Sends a read until it is answered.
@@ -112,7 +78,7 @@ impl Table {
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let mut attempts = self.attempts(Effect::Read);
+        let mut attempts = self.attempts(Effect::Harmless);
         loop {
             match attempts.send(send()).await {
                 Ok(output) => return Ok(output),
@@ -164,8 +130,17 @@ impl Attempts<'_> {
         }
     }
 
-    /// Checks that there is time for a write; a read before it may have taken too long.
+    /// Limits the number of attempts.
+    pub(super) fn limited(self, limit: u32) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Checks that there is time for a write, since a read before it may have taken too long, and that
+    /// the limit of attempts is not reached.
     pub(super) fn check_time(&self) -> Result<()> {
+        if self.made >= self.limit {
+            return Err(self.qualify(Error::Unavailable("too many attempts".into())));
+        }
         if self.table.is_out_of_time() {
             return Err(self.qualify(Error::Unavailable("too little time is left".into())));
         }
@@ -180,21 +155,19 @@ impl Attempts<'_> {
             Failure::Final(error) => return Err(self.qualify(error)),
             Failure::Refused(cause) | Failure::Throttled(cause) => cause,
             Failure::Undecided(cause) => {
-                self.undecided |= self.effect != Effect::Read;
+                self.undecided |= self.effect != Effect::Harmless;
                 cause
             }
         };
+        if self.made >= self.limit {
+            return Err(self.qualify(Error::Unavailable(cause)));
+        }
         let setback = Setback { made: self.made, left: self.table.time_left(), throttled };
         let Some(pause) = (self.table.backoff)(setback) else {
             return Err(self.qualify(Error::Unavailable(cause)));
         };
         sleep(pause).await;
         Ok(())
-    }
-
-    /// Returns whether an attempt is undecided.
-    pub(super) fn is_undecided(&self) -> bool {
-        self.undecided
     }
 
     /// Sets whether an attempt is undecided, when something else has decided it.
@@ -259,21 +232,4 @@ fn never_connected(error: Option<&(impl std::error::Error + 'static)>) -> bool {
         source = error.source();
     }
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_longest_pause_leaves_time_for_an_attempt() {
-        for left in (0..=8000).step_by(10).map(Duration::from_millis) {
-            for (made, throttled) in (1..40).flat_map(|made| [(made, false), (made, true)]) {
-                let pause = backoff(Setback { made, left, throttled });
-                assert_eq!(pause.is_some(), left >= SHORTEST_ATTEMPT);
-                let fits = |pause| pause + SHORTEST_ATTEMPT <= left;
-                assert!(pause.is_none_or(fits), "{pause:?} of {left:?}");
-            }
-        }
-    }
 }

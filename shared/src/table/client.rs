@@ -17,13 +17,9 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use tokio::time::Instant;
 
-use super::attempts::{Backoff, backoff};
-use super::keys::Key;
-use crate::{Error, Result, Time};
+use super::backoff::{Backoff, backoff};
+use crate::{Error, RateLimit, Result, Time};
 
-/// The longest that a function waits for the table before its first request: too short for a second
-/// attempt.
-const WARM_UP: Duration = Duration::from_millis(300);
 /// The time for a request whose deadline is unknown.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -35,6 +31,7 @@ pub struct Table {
     pub(super) name: Arc<str>,
     pub(super) deadline: Instant,
     pub(super) backoff: Backoff,
+    pub(super) rate_limit: RateLimit,
     clock: Clock,
     usage: Arc<Mutex<Usage>>,
 }
@@ -64,8 +61,8 @@ pub struct Usage {
 
 impl Table {
     /// Returns the table named by `TABLE_NAME` in `AWS_REGION`, with the credentials that Lambda puts
-    /// into the environment, or at `AWS_ENDPOINT_URL_DYNAMODB` if that is set. Reads only the
-    /// environment: no file, no metadata service.
+    /// into the environment, or at `AWS_ENDPOINT_URL_DYNAMODB` if that is set. `POSTS_PER_SECOND` is the
+    /// rate limit. Reads only the environment: no file, no metadata service.
     pub fn from_env() -> Result<Self> {
         let variable =
             |name: &str| env::var(name).map_err(|_| Error::internal(format!("{name} is not set")));
@@ -76,7 +73,10 @@ impl Table {
         let credentials = EnvironmentVariableCredentialsProvider::new();
         let mut config = tls_config(trust).region(Region::new(region));
         config.set_endpoint_url(endpoint);
-        Ok(Self::new(config.credentials_provider(credentials).build(), &name))
+        let rate = env::var("POSTS_PER_SECOND").unwrap_or("0".into());
+        let rate = rate.parse().map_err(|_| Error::internal("POSTS_PER_SECOND is not a number"))?;
+        let table = Self::new(config.credentials_provider(credentials).build(), &name);
+        Ok(table.with_rate_limit(RateLimit(rate)))
     }
 
     /// Returns a table on an engine that checks no credentials, such as DynamoDB Local.
@@ -101,6 +101,7 @@ impl Table {
             name: name.into(),
             deadline: Instant::now() + DEFAULT_TIMEOUT,
             backoff,
+            rate_limit: RateLimit::default(),
             clock: Clock(Arc::new(Time::now)),
             usage: Arc::default(),
         }
@@ -110,6 +111,12 @@ impl Table {
     #[must_use]
     pub fn with_backoff(self, backoff: Backoff) -> Self {
         Self { backoff, ..self }
+    }
+
+    /// Returns the same table with a rate limit for each profile. Default: unlimited.
+    #[must_use]
+    pub fn with_rate_limit(self, rate_limit: RateLimit) -> Self {
+        Self { rate_limit, ..self }
     }
 
     /// Returns the same table with another clock, for simulations.
@@ -127,15 +134,6 @@ impl Table {
     #[must_use]
     pub fn for_request(&self, deadline: Instant) -> Self {
         Self { deadline, usage: Arc::default(), ..self.clone() }
-    }
-
-    /// Opens the connection that the first request will use, by reading an absent item. A failure is
-    /// logged: the first request will try again.
-    pub async fn warm_up(&self) {
-        let table = self.for_request(Instant::now() + WARM_UP);
-        if let Err(error) = table.get([Key::absent()]).await {
-            tracing::warn!(error = error.chain(), "table unreachable at start-up");
-        }
     }
 
     /// Returns what this handle and its clones have used so far.

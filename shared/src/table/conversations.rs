@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 
-use super::attempts::Written;
+use uuid::Uuid;
+
 use super::client::Table;
-use super::idempotency::{Created, Earlier, IdempotencyKey, KeyedRequest};
-use super::items::{ConversationItem, ProfileItem, from_attributes, to_attributes};
+use super::idempotency::{Created, Earlier, KeyedRequest};
+use super::items::{ConversationItem, ProfileItem, to_attributes};
 use super::keys::{CONVERSATIONS, Key};
-use super::requests::if_owned;
+use super::messages::MessagePage;
+use super::requests::Direction::Descending;
 use crate::{
-    Caller, Conversation, ConversationId, ConversationPatch, Error, Limit, Message,
-    NewConversation, Page, PageStart, Result, Seq,
+    Caller, Conversation, ConversationId, ConversationPatch, Cursor, Error, IdempotencyKey,
+    IfMatch, Limit, Message, MessageLimit, NewConversation, Page, PageStart, Result, Seq,
 };
 
 impl Table {
@@ -35,6 +37,11 @@ impl Table {
             subject: input.subject.into(),
             author_id: author.id,
             last_seq: Seq::new(0),
+            window: 0,
+            window_seq: Seq::new(0),
+            last_message_at: None,
+            version: 1,
+            written_by: Uuid::new_v4(),
             owner: author.owner.clone(),
             created_at: self.now(),
             deleted_at: None,
@@ -67,22 +74,33 @@ impl Table {
         Ok(Created { resource: self.with_author(item).await?, replayed: true })
     }
 
-    /// Returns a conversation with its newest messages, strongly consistent.
+    /// Returns a conversation with its newest messages, none if there is no limit, and the cursor from
+    /// which a client follows its changes. Strongly consistent.
     pub async fn get_conversation(
         &self,
         caller: &Caller,
         id: ConversationId,
-        limit: Limit,
-    ) -> Result<(Conversation, Page<Message, PageStart>)> {
-        let page = self.message_page(caller, id, PageStart::Newest, limit).await?;
-        let newest = page.items.first().map_or(Seq::new(0), |newest| newest.seq());
+        limit: MessageLimit,
+    ) -> Result<(Conversation, Page<Message, PageStart>, Cursor)> {
+        // The counter before the messages: what is settled then, they show.
+        let (item, counter) = self.conversation_and_changes(caller, id).await?;
+        let page = match limit.0 {
+            Some(limit) => {
+                let newest = 1..=Seq::MAX;
+                let messages = self.query_messages(id, newest, Descending, limit.get()).await?;
+                self.page(&item, PageStart::Newest, limit, messages).await?
+            }
+            None => MessagePage { items: Vec::new(), next: None },
+        };
+        let seq = page.items.first().map_or(Seq::new(0), |newest| newest.seq());
+        let cursor = Cursor { seq, change: counter.settled_change };
         let ids = page.items.iter().filter_map(|message| message.author_id);
-        let authors = self.authors(ids.chain([page.conversation.author_id])).await?;
+        let authors = self.authors(ids.chain([item.author_id])).await?;
         let results = page.items.into_iter().map(|item| item.into_message(id, &authors));
         let results = results.collect::<Result<_>>()?;
-        let mut conversation = page.conversation.into_conversation(&authors);
-        conversation.last_seq = conversation.last_seq.max(newest);
-        Ok((conversation, Page { results, next: page.next }))
+        let mut conversation = item.into_conversation(&authors);
+        conversation.last_seq = conversation.last_seq.max(seq);
+        Ok((conversation, Page { results, next: page.next }, cursor))
     }
 
     async fn with_author(&self, item: ConversationItem) -> Result<Conversation> {
@@ -115,25 +133,19 @@ impl Table {
         caller: &Caller,
         id: ConversationId,
         patch: ConversationPatch,
+        if_match: &IfMatch,
     ) -> Result<Conversation> {
-        let Some(subject) = patch.subject else {
-            let found = self.get_one(Key::conversation(id)).await?;
-            let item = ConversationItem::visible(found, caller)?;
-            caller.check_change(&item.protected())?;
+        let (current, counter) = self.conversation_and_changes(caller, id).await?;
+        let sets: Vec<(&str, String)> =
+            patch.subject.into_iter().map(|subject| ("subject", subject.into())).collect();
+        let key = Key::conversation(id);
+        let item = self.update_versioned(caller, key, current, &sets, if_match).await?;
+        if sets.is_empty() {
             return self.with_author(item).await;
-        };
-        let condition = "attribute_exists(pk) AND attribute_not_exists(deleted_at)";
-        let sets = vec![("subject", subject.into())];
-        let request = if_owned(self.update(Key::conversation(id), condition, sets), caller);
-        match self.send_update(request).await? {
-            Written::Stored(item) => {
-                self.with_author(from_attributes(item)?).await.map_err(Error::after_a_write)
-            }
-            Written::Refused { reason, .. } => {
-                let found = reason.map(from_attributes).transpose()?;
-                ConversationItem::visible(found, caller)?;
-                Err(Error::Forbidden)
-            }
         }
+        if let Err(error) = self.count_rename(id, counter.last_change).await {
+            tracing::warn!(error = error.chain(), "rename not counted");
+        }
+        self.with_author(item).await.map_err(Error::after_a_write)
     }
 }

@@ -8,13 +8,14 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::{
     AttributeValue, DeleteRequest, ReturnConsumedCapacity, WriteRequest,
 };
+use uuid::Uuid;
 
 use super::attempts::{Effect, Failure, Written, classify};
 use super::client::Table;
-use super::items::{Attributes, ConversationItem, from_attributes};
-use super::keys::{DELETED, Key, conversation_pk};
-use super::requests::if_owned;
-use crate::{Caller, ConversationId, Error, Limit, Result, Time};
+use super::items::{ConversationItem, from_attributes};
+use super::keys::{Attributes, DELETED, Key, conversation_pk};
+use super::requests::{if_owned, if_version};
+use crate::{Caller, ConversationId, Error, IfMatch, Limit, Result, Time};
 
 /// How long after its deletion a conversation's items are kept. No request lasts that long.
 pub(super) const RETENTION: Duration = Duration::from_secs(10 * 60);
@@ -31,20 +32,52 @@ pub struct Purged {
 impl Table {
     /// Deletes a conversation: marks it, so that no caller can see it. Its items are removed by
     /// [`Table::purge_deleted`], at the earliest after 10 minutes.
-    pub async fn delete_conversation(&self, caller: &Caller, id: ConversationId) -> Result<()> {
-        let sets = vec![("deleted_at", self.now().to_string()), ("listing", DELETED.into())];
+    pub async fn delete_conversation(
+        &self,
+        caller: &Caller,
+        id: ConversationId,
+        if_match: &IfMatch,
+    ) -> Result<()> {
+        let written_by = Uuid::new_v4();
+        let sets = vec![
+            ("deleted_at", self.now().to_string()),
+            ("listing", DELETED.into()),
+            ("written_by", written_by.to_string()),
+        ];
         let condition = "attribute_exists(pk) AND attribute_not_exists(deleted_at)";
         let request = if_owned(self.update(Key::conversation(id), condition, sets), caller);
-        let (reason, undecided) = match self.send_update(request).await? {
-            Written::Stored(_) => return Ok(()),
-            Written::Refused { reason, undecided } => (reason, undecided),
+        let found: Option<ConversationItem> =
+            match self.send_update(if_version(request, if_match)).await? {
+                Written::Stored(_) => None,
+                Written::Refused { reason, .. } => {
+                    let found: Option<ConversationItem> =
+                        reason.map(from_attributes).transpose()?;
+                    Some(found.ok_or(Error::NotFound(ConversationItem::KIND))?)
+                }
+            };
+        let Some(found) = found.filter(|found| found.written_by != written_by) else {
+            self.put_ended(id).await;
+            return Ok(());
         };
-        let found: Option<ConversationItem> = reason.map(from_attributes).transpose()?;
-        match ConversationItem::visible(found.clone(), caller) {
-            Ok(_) => Err(Error::Forbidden),
-            // It is deleted, perhaps by an undecided attempt of this request.
-            Err(_) if undecided && found.is_some() => Ok(()),
-            Err(error) => Err(error),
+        if found.deleted_at.is_some() {
+            self.put_ended(id).await;
+        }
+        caller.check_change(&found.protected())?;
+        if_match.check(found.version)?;
+        Err(Error::internal("a deletion was refused without a reason"))
+    }
+
+    /// Records that a conversation has ended. Best effort: a repeated deletion and the purge do it again.
+    async fn put_ended(&self, id: ConversationId) {
+        let request = self
+            .client
+            .put_item()
+            .table_name(&*self.name)
+            .set_item(Some(Key::ended(id).into_attributes()))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        if let Ok(output) = self.attempts(Effect::Write).send(request.send()).await {
+            self.count_written(output.consumed_capacity());
         }
     }
 
@@ -81,6 +114,7 @@ impl Table {
         };
         let due = |deleted_at: Time| self.now().since(deleted_at) >= RETENTION;
         if !item.deleted_at.is_some_and(due) {
+            self.put_ended(item.id).await;
             return Ok(false);
         }
         let request = self

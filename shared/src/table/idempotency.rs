@@ -10,45 +10,23 @@ use std::str::FromStr;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::attempts::{Effect, Failure};
 use super::client::Table;
-use super::items::{Attributes, from_attributes, to_attributes};
-use super::keys::Key;
+use super::items::to_attributes;
+use super::keys::{Attributes, Key};
 use super::transactions::{Decision, Slot};
 use crate::json::canonical;
-use crate::{Caller, Error, Metadata, Result, Time};
+use crate::{Caller, Error, IdempotencyKey, Metadata, Result, Time};
 
 /// How long a key is kept, in seconds: 7 days.
 const LIFETIME: i64 = 7 * 24 * 60 * 60;
 /// How long the resource of a new key may be invisible to a read, in seconds.
 const VISIBILITY: i64 = 10;
-
-/// The key that a client sends so that a repeated POST has no second effect: 1–255 visible ASCII
-/// characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyKey(String);
-
-impl IdempotencyKey {
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for IdempotencyKey {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("must have 1 to 255 visible ASCII characters")
-        }
-    }
-}
 
 /// The result of a POST.
 #[derive(Clone, Debug)]
@@ -71,6 +49,27 @@ pub(super) struct Earlier<R> {
     pub(super) resource: R,
     /// Whether the resource may still be invisible to a read.
     pub(super) recent: bool,
+}
+
+/// What a key was used for.
+pub(super) enum KeyUse<R> {
+    /// Nothing, or it has expired.
+    Free,
+    /// An equal request.
+    Same(Earlier<R>),
+    /// Another request.
+    Other,
+}
+
+impl<R> KeyUse<R> {
+    /// Returns the earlier, equal request. Errors: [`Error::KeyReused`].
+    pub(super) fn earlier(self) -> Result<Option<Earlier<R>>> {
+        match self {
+            Self::Free => Ok(None),
+            Self::Same(earlier) => Ok(Some(earlier)),
+            Self::Other => Err(Error::KeyReused),
+        }
+    }
 }
 
 /// The item of a key.
@@ -108,24 +107,20 @@ impl KeyedRequest {
         self.item_key.clone()
     }
 
-    /// Returns what the key's item refers to; `None` if it has expired, whether or not DynamoDB has
-    /// removed it yet. Errors: [`Error::KeyReused`] if it was used for another request.
-    pub(super) fn earlier<R: FromStr>(
-        &self,
-        item: &KeyItem,
-        now: Time,
-    ) -> Result<Option<Earlier<R>>> {
+    /// Returns what the key was used for. An expired key counts as free, whether or not DynamoDB has
+    /// removed it yet.
+    pub(super) fn check<R: FromStr>(&self, item: &KeyItem, now: Time) -> Result<KeyUse<R>> {
         let now = now.as_second();
         if item.expires_at <= now {
-            return Ok(None);
+            return Ok(KeyUse::Free);
         }
         if item.fingerprint != self.fingerprint {
-            return Err(Error::KeyReused);
+            return Ok(KeyUse::Other);
         }
         let invalid = |_| Error::internal("an idempotency key without a resource");
         let resource = item.resource.parse().map_err(invalid)?;
         let recent = item.expires_at - LIFETIME > now - VISIBILITY;
-        Ok(Some(Earlier { resource, recent }))
+        Ok(KeyUse::Same(Earlier { resource, recent }))
     }
 
     /// Builds the write of the key, which fails if the key exists and has not expired.
@@ -157,7 +152,7 @@ impl Table {
     ) -> Result<Option<Earlier<R>>> {
         let Some(request) = request else { return Ok(None) };
         match self.get_one::<KeyItem>(request.item_key()).await? {
-            Some(item) => request.earlier(&item, self.now()),
+            Some(item) => request.check(&item, self.now())?.earlier(),
             None => Ok(None),
         }
     }
@@ -187,15 +182,13 @@ impl Table {
         loop {
             let reasons = match attempts.transact(writes.clone(), token).await? {
                 Decision::Committed => return Ok(None),
-                Decision::Cancelled(reasons) => reasons,
+                Decision::Refused(reasons) => reasons,
             };
-            if reasons.failed_condition(Slot::Created).is_some() {
+            if reasons.refused::<IgnoredAny>(Slot::Created)?.is_some() {
                 return Ok(None);
             }
-            if let (Some(request), Some(Some(item))) =
-                (request, reasons.failed_condition(Slot::Key))
-                && let Some(earlier) =
-                    request.earlier(&from_attributes(item.clone())?, self.now())?
+            if let (Some(request), Some(Some(item))) = (request, reasons.refused(Slot::Key)?)
+                && let Some(earlier) = request.check(&item, self.now())?.earlier()?
             {
                 return Ok(Some(earlier));
             }
@@ -211,7 +204,7 @@ impl Table {
     where
         F: Future<Output = Result<Option<T>>>,
     {
-        let mut attempts = self.attempts(Effect::Read);
+        let mut attempts = self.attempts(Effect::Harmless);
         loop {
             if let Some(resource) = read().await? {
                 return Ok(resource);

@@ -18,9 +18,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::idempotency::IdempotencyKey;
-use super::items::Attributes;
-use crate::{Caller, ConversationId, Error, ProfileId, Result, Seq};
+use crate::{Caller, ConversationId, Error, IdempotencyKey, ProfileId, Result, Seq};
 
 /// The index behind every list: partition key `listing`, sort key `id`, keys only.
 pub(super) const LISTING_INDEX: &str = "listing";
@@ -30,6 +28,9 @@ pub(super) const PROFILES: &str = "PROFILES";
 pub(super) const CONVERSATIONS: &str = "CONVERSATIONS";
 /// `listing` of conversations that are marked deleted.
 pub(super) const DELETED: &str = "DELETED";
+
+/// The attributes of an item.
+pub(super) type Attributes = HashMap<String, AttributeValue>;
 
 /// The primary key of an item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,6 +50,20 @@ impl Key {
 
     pub(super) fn message(conversation_id: ConversationId, seq: Seq) -> Self {
         Self { pk: conversation_pk(conversation_id), sk: message_sk(seq) }
+    }
+
+    pub(super) fn change(conversation_id: ConversationId, number: u64) -> Self {
+        Self { pk: conversation_pk(conversation_id), sk: change_sk(number) }
+    }
+
+    /// The counter of a conversation's changes.
+    pub(super) fn changes(conversation_id: ConversationId) -> Self {
+        Self { pk: conversation_pk(conversation_id), sk: "CHANGES".into() }
+    }
+
+    /// Present once a conversation is deleted: an insert that followers are notified of.
+    pub(super) fn ended(conversation_id: ConversationId) -> Self {
+        Self { pk: conversation_pk(conversation_id), sk: "ENDED".into() }
     }
 
     /// Each caller has an own namespace. Both parts are hashed, so that no caller and key together
@@ -72,7 +87,7 @@ impl Key {
         Ok(Self { pk: part("pk")?, sk: part("sk")? })
     }
 
-    pub(super) fn into_attributes(self) -> HashMap<String, AttributeValue> {
+    pub(super) fn into_attributes(self) -> Attributes {
         HashMap::from([
             ("pk".into(), AttributeValue::S(self.pk)),
             ("sk".into(), AttributeValue::S(self.sk)),
@@ -87,6 +102,11 @@ pub(super) fn conversation_pk(id: ConversationId) -> String {
 /// Twelve digits, so that the keys sort like the numbers.
 pub(super) fn message_sk(seq: Seq) -> String {
     format!("MESSAGE#{:012}", seq.get())
+}
+
+/// Twelve digits, like [`message_sk`].
+pub(super) fn change_sk(number: u64) -> String {
+    format!("CHANGE#{number:012}")
 }
 
 /// Returns the `seq` in a message's sort key; `None` for other items.

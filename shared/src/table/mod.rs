@@ -5,13 +5,17 @@
 //!
 //! - [`client`]: connecting; what a request used
 //! - [`keys`], [`items`]: the keys and attributes of the items
-//! - [`attempts`], [`transactions`], [`requests`]: sending, retrying, and what an answer means
+//! - [`attempts`], [`backoff`], [`transactions`], [`requests`]: sending, retrying, and what an answer
+//!   means
 //! - [`idempotency`]: the keys that make a repeated POST harmless
 //! - [`profiles`], [`conversations`], [`messages`]: the operations
+//! - [`changes`], [`versions`]: the change feed; changes that never undo later ones
 //! - [`deletion`]: how a deleted conversation is removed
 //! - [`schema`]: creating the table on a development engine
 
 mod attempts;
+mod backoff;
+mod changes;
 mod client;
 mod conversations;
 mod deletion;
@@ -23,8 +27,10 @@ mod profiles;
 mod requests;
 pub mod schema;
 mod transactions;
+mod versions;
 
-pub use attempts::{Backoff, SHORTEST_ATTEMPT, Setback, backoff};
+pub use backoff::{Backoff, SHORTEST_ATTEMPT, Setback, backoff};
 pub use client::{Table, Usage, client_config};
 pub use deletion::Purged;
-pub use idempotency::{Created, IdempotencyKey};
+pub use idempotency::Created;
+pub use messages::Posted;

@@ -3,17 +3,19 @@
 use std::collections::{HashMap, HashSet};
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
-};
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use uuid::Uuid;
 
 use super::attempts::Written;
 use super::client::Table;
-use super::idempotency::{Created, Earlier, IdempotencyKey, KeyedRequest};
-use super::items::{ProfileItem, from_attributes, to_attributes};
+use super::idempotency::{Created, Earlier, KeyedRequest};
+use super::items::{ProfileItem, to_attributes};
 use super::keys::{Key, PROFILES};
-use super::requests::if_owned;
-use crate::{Caller, Error, Limit, NewProfile, Page, Profile, ProfileId, ProfilePatch, Result};
+use super::requests::number;
+use crate::{
+    Caller, Error, IdempotencyKey, IfMatch, Limit, NewProfile, Page, Profile, ProfileId,
+    ProfilePatch, Result,
+};
 
 const NOT_FOUND: Error = Error::NotFound(ProfileItem::KIND);
 
@@ -40,6 +42,10 @@ impl Table {
             points: 0,
             is_admin: caller.is_admin(),
             owner: caller.subject().to_owned(),
+            tokens: None,
+            tokens_at: None,
+            version: 1,
+            written_by: Uuid::new_v4(),
             created_at: self.now(),
             listing: PROFILES.into(),
         };
@@ -115,40 +121,40 @@ impl Table {
         caller: &Caller,
         id: ProfileId,
         patch: ProfilePatch,
+        if_match: &IfMatch,
     ) -> Result<Profile> {
         let mut sets: Vec<(&str, String)> = Vec::new();
         sets.extend(patch.first_name.map(|name| ("first_name", name.into())));
         sets.extend(patch.last_name.map(|name| ("last_name", name.into())));
         sets.extend(patch.job_title.map(|title| ("job_title", title.into())));
-        if sets.is_empty() {
-            let item: ProfileItem = self.get_one(Key::profile(id)).await?.ok_or(NOT_FOUND)?;
-            caller.check_change(&item.protected())?;
-            return Ok(item.into());
-        }
-        let request = self.update(Key::profile(id), "attribute_exists(pk)", sets);
-        match self.send_update(if_owned(request, caller)).await? {
-            Written::Stored(item) => Ok(from_attributes::<ProfileItem>(item)?.into()),
-            Written::Refused { reason: Some(_), .. } => Err(Error::Forbidden),
-            Written::Refused { reason: None, .. } => Err(NOT_FOUND),
-        }
+        let current: ProfileItem = self.get_one(Key::profile(id)).await?.ok_or(NOT_FOUND)?;
+        let key = Key::profile(id);
+        Ok(self.update_versioned(caller, key, current, &sets, if_match).await?.into())
     }
 
     /// Deletes a profile. Its messages stay.
-    pub async fn delete_profile(&self, caller: &Caller, id: ProfileId) -> Result<()> {
-        let condition = "attribute_exists(pk)";
+    pub async fn delete_profile(
+        &self,
+        caller: &Caller,
+        id: ProfileId,
+        if_match: &IfMatch,
+    ) -> Result<()> {
+        let found: Option<ProfileItem> = self.get_one(Key::profile(id)).await?;
+        let current = found.ok_or(NOT_FOUND)?;
+        caller.check_change(&current.protected())?;
+        if_match.check(current.version)?;
         let mut request = self
             .client
             .delete_item()
             .table_name(&*self.name)
             .set_key(Some(Key::profile(id).into_attributes()))
-            .condition_expression(condition)
+            .condition_expression("attribute_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        if let Some(owner) = caller.required_owner() {
+        if *if_match != IfMatch::Any {
             request = request
-                .condition_expression(format!("{condition} AND #owner = :owner"))
-                .expression_attribute_names("#owner", "owner")
-                .expression_attribute_values(":owner", AttributeValue::S(owner.to_owned()));
+                .condition_expression("attribute_exists(pk) AND version = :read")
+                .expression_attribute_values(":read", number(current.version));
         }
         let refused = |error: &DeleteItemError| match error {
             DeleteItemError::ConditionalCheckFailedException(failed) => {
@@ -158,7 +164,7 @@ impl Table {
         };
         match self.send_write(|| request.clone().send(), refused).await? {
             Written::Stored(output) => self.count_written(output.consumed_capacity()),
-            Written::Refused { reason: true, .. } => return Err(Error::Forbidden),
+            Written::Refused { reason: true, .. } => return Err(Error::PreconditionFailed),
             // It is absent, perhaps because of an undecided attempt of this request.
             Written::Refused { reason: false, undecided: true } => {}
             Written::Refused { reason: false, undecided: false } => return Err(NOT_FOUND),

@@ -2,6 +2,8 @@
 //! update.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
@@ -11,13 +13,17 @@ use aws_sdk_dynamodb::types::{
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::attempts::{Effect, Failure, Written, classify};
 use super::client::Table;
-use super::items::{Attributes, from_attributes};
-use super::keys::{Key, LISTING_INDEX};
-use crate::{Caller, Error, Limit, Result};
+use super::items::from_attributes;
+use super::keys::{Attributes, Key, LISTING_INDEX, conversation_pk};
+use crate::{Caller, ConversationId, Error, IfMatch, Limit, Result};
 
+/// The longest that a function waits for the table before its first request: too short for a second
+/// attempt.
+const WARM_UP: Duration = Duration::from_millis(300);
 /// The items that [`Table::get`] found.
 pub(super) struct Found(HashMap<Key, Attributes>);
 
@@ -28,6 +34,13 @@ impl Found {
     }
 }
 
+/// The order of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Ascending,
+    Descending,
+}
+
 /// A page of the index.
 pub(super) struct Listed {
     pub(super) keys: Vec<Key>,
@@ -36,6 +49,15 @@ pub(super) struct Listed {
 }
 
 impl Table {
+    /// Opens the connection that the first request will use, by reading an absent item. A failure is
+    /// logged: the first request will try again.
+    pub async fn warm_up(&self) {
+        let table = self.for_request(Instant::now() + WARM_UP);
+        if let Err(error) = table.get([Key::absent()]).await {
+            tracing::warn!(error = error.chain(), "table unreachable at start-up");
+        }
+    }
+
     /// Reads at most 100 items by key, strongly consistent. One request, unless DynamoDB leaves keys
     /// unprocessed. Duplicate keys are read once.
     pub(super) async fn get(&self, keys: impl IntoIterator<Item = Key>) -> Result<Found> {
@@ -50,7 +72,7 @@ impl Table {
         if wanted.is_empty() {
             return Ok(Found(found));
         }
-        let mut attempts = self.attempts(Effect::Read);
+        let mut attempts = self.attempts(Effect::Harmless);
         loop {
             let keys = KeysAndAttributes::builder().set_keys(Some(wanted.clone()));
             let keys = keys.consistent_read(true).build().map_err(Error::internal)?;
@@ -124,6 +146,44 @@ impl Table {
         Ok(Listed { keys: entries.into_iter().map(|entry| entry.key).collect(), next })
     }
 
+    /// Reads items of one conversation with these sort keys, at most `most`, strongly consistent.
+    pub(super) async fn query_items<T: DeserializeOwned>(
+        &self,
+        id: ConversationId,
+        keys: RangeInclusive<String>,
+        direction: Direction,
+        most: usize,
+    ) -> Result<Vec<T>> {
+        let (first, last) = keys.into_inner();
+        let mut request = self
+            .client
+            .query()
+            .table_name(&*self.name)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":pk", AttributeValue::S(conversation_pk(id)))
+            .expression_attribute_values(":first", AttributeValue::S(first))
+            .expression_attribute_values(":last", AttributeValue::S(last))
+            .scan_index_forward(direction == Direction::Ascending)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let mut items = Vec::new();
+        loop {
+            // A query ends at 1 MB, perhaps before it has found `most`.
+            request = request.limit(i32::try_from(most - items.len()).unwrap_or(i32::MAX));
+            let output = self.send_read(|| request.clone().send()).await?;
+            self.count_read(output.consumed_capacity());
+            for item in output.items.unwrap_or_default() {
+                items.push(from_attributes(item)?);
+            }
+            match output.last_evaluated_key {
+                Some(key) if items.len() < most => {
+                    request = request.set_exclusive_start_key(Some(key));
+                }
+                _ => return Ok(items),
+            }
+        }
+    }
+
     /// Builds an update that sets these attributes if `condition` holds.
     pub(super) fn update(
         &self,
@@ -168,6 +228,29 @@ impl Table {
             Written::Refused { reason, undecided } => Written::Refused { reason, undecided },
         })
     }
+}
+
+/// Returns a number as an attribute.
+pub(super) fn number(number: u64) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+/// Adds the condition that the resource has a version that `if_match` accepts.
+pub(super) fn if_version(
+    request: UpdateItemFluentBuilder,
+    if_match: &IfMatch,
+) -> UpdateItemFluentBuilder {
+    let IfMatch::Versions(versions) = if_match else { return request };
+    let condition = request.get_condition_expression().clone().unwrap_or_default();
+    let names: Vec<String> = (0..versions.len()).map(|index| format!(":version{index}")).collect();
+    let accepted = match names.is_empty() {
+        true => "attribute_not_exists(pk)".to_owned(),
+        false => format!("version IN ({})", names.join(", ")),
+    };
+    let request = request.condition_expression(format!("{condition} AND {accepted}"));
+    names.into_iter().zip(versions).fold(request, |request, (name, version)| {
+        request.expression_attribute_values(name, number(*version))
+    })
 }
 
 /// Adds the condition that the caller owns the item, unless any owner will do.

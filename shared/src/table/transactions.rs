@@ -4,21 +4,28 @@ use aws_sdk_dynamodb::operation::transact_write_items::{
     TransactWriteItemsError, TransactWriteItemsOutput,
 };
 use aws_sdk_dynamodb::types::{CancellationReason, ReturnConsumedCapacity, TransactWriteItem};
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::attempts::{Attempts, Failure, classify};
-use super::items::Attributes;
+use super::items::from_attributes;
 use crate::{Error, Result};
 
 /// What one write of a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Slot {
-    /// The conversation that a message is posted into.
-    Conversation,
+    /// The resource that a POST creates.
+    Created,
     /// The author's profile.
     Author,
-    /// A new item: the resource that a POST creates, or its congratulation.
-    Created,
+    /// The message that is posted or changed.
+    Message,
+    /// The congratulation of a message.
+    Reward,
+    /// The counter of a conversation's changes.
+    Counter,
+    /// The record of a change.
+    Change,
     /// The idempotency key.
     Key,
 }
@@ -29,7 +36,8 @@ pub(super) type Writes = Vec<(Slot, TransactWriteItem)>;
 /// What DynamoDB decided about a transaction.
 pub(super) enum Decision {
     Committed,
-    Cancelled(Reasons),
+    /// A condition failed.
+    Refused(Reasons),
 }
 
 /// Why a transaction was cancelled: one reason for each of its writes.
@@ -37,13 +45,18 @@ pub(super) enum Decision {
 pub(super) struct Reasons(Vec<(Slot, CancellationReason)>);
 
 impl Attempts<'_> {
-    /// Sends a transaction until DynamoDB has decided it. All attempts carry one client token.
+    /// Sends a transaction until DynamoDB has decided it: by success or by a failed condition. All
+    /// attempts carry one client token, so at most one is committed, however late they arrive.
     ///
-    /// A token may be used again with the same items after they were cancelled: of all attempts with
-    /// one token at most one is committed, however late they arrive.
+    /// A conflict decides nothing: it proves nothing about an earlier attempt. A failed condition
+    /// decides all attempts, because it fails permanently: places, keys and change numbers that are
+    /// taken stay taken, and `points` only grow.
+    ///
+    /// # Errors
+    /// When time or the limit of attempts is used up. [`Error::OutcomeUnknown`] if the transaction
+    /// may still be committed.
     pub(super) async fn transact(&mut self, writes: Writes, token: Uuid) -> Result<Decision> {
         let table = self.table;
-        let undecided_before = self.is_undecided();
         let (slots, items): (Vec<Slot>, Vec<TransactWriteItem>) = writes.into_iter().unzip();
         let request = table
             .client
@@ -56,6 +69,7 @@ impl Attempts<'_> {
             let error = match self.send(request.clone().send()).await {
                 Ok(output) => {
                     table.count_written(TransactWriteItemsOutput::consumed_capacity(&output));
+                    self.set_undecided(false);
                     return Ok(Decision::Committed);
                 }
                 Err(error) => error,
@@ -63,14 +77,12 @@ impl Attempts<'_> {
             match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                     let reasons = cancelled.cancellation_reasons().iter().cloned();
-                    let reasons = Reasons(slots.into_iter().zip(reasons).collect());
-                    // A condition that failed fails permanently, since `last_seq` and `points` only
-                    // grow and keys stay. So no attempt with this token can be committed any more.
-                    // After a mere conflict one still can.
+                    let reasons = Reasons(slots.iter().copied().zip(reasons).collect());
                     if reasons.any_condition() {
-                        self.set_undecided(undecided_before);
+                        self.set_undecided(false);
+                        return Ok(Decision::Refused(reasons));
                     }
-                    return Ok(Decision::Cancelled(reasons));
+                    self.pause_after(reasons.into_failure()).await?;
                 }
                 _ => self.pause_after(classify(error)).await?,
             }
@@ -85,19 +97,16 @@ fn is_failed_condition(reason: &CancellationReason) -> bool {
 
 impl Reasons {
     /// Returns whether the condition on this write failed; if so, the current item, if there is one.
-    pub(super) fn failed_condition(&self, slot: Slot) -> Option<Option<&Attributes>> {
-        let (_, reason) = self.0.iter().find(|(other, _)| *other == slot)?;
-        is_failed_condition(reason).then(|| reason.item())
+    pub(super) fn refused<T: DeserializeOwned>(&self, slot: Slot) -> Result<Option<Option<T>>> {
+        let reason = self.0.iter().find(|(other, _)| *other == slot);
+        let failed = reason.filter(|(_, reason)| is_failed_condition(reason));
+        failed
+            .map(|(_, reason)| reason.item().cloned().map(from_attributes).transpose())
+            .transpose()
     }
 
     fn any_condition(&self) -> bool {
         self.0.iter().any(|(_, reason)| is_failed_condition(reason))
-    }
-
-    /// Returns whether only conditions failed, so that every current item came back.
-    pub(super) fn only_conditions(&self) -> bool {
-        let expected = |code| matches!(code, None | Some("None" | "ConditionalCheckFailed"));
-        self.0.iter().all(|(_, reason)| expected(reason.code()))
     }
 
     /// Returns what the reasons mean for the next attempt.

@@ -97,7 +97,7 @@ impl Chat {
             .request()
             .create_message(&Caller::Anyone, self.conversation.id, message(&self.author), None)
             .await;
-        posted.expect("a message").resource.message
+        posted.expect("a message").created.resource.message
     }
 
     fn import(&self, numbers: std::ops::Range<usize>, item: impl Fn(usize) -> Item) {

@@ -71,6 +71,7 @@ fn operations(chat: &Chat) -> Vec<(&'static str, f64, f64, Operation<'_>)> {
                 conversation.id,
                 Seq::FIRST,
                 MessagePatch { text: Some(text), metadata: None },
+                &shared::IfMatch::Any,
             )
         }),
         operation!("get a profile", 1.0, 0.0, |table| table.get_profile(anyone, author.id)),

@@ -1,16 +1,21 @@
-//! Editing and deleting messages.
+//! Editing and deleting messages. Each is one transaction that also counts the change, so that
+//! followers learn of it and a late attempt can never undo a later change.
+
+use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use uuid::Uuid;
 
 use crate::access::Protected;
 use crate::error::Conflict;
-use crate::table::attempts::Written;
+use crate::table::attempts::Effect;
+use crate::table::changes::MAX_TRANSACTIONS;
 use crate::table::client::Table;
-use crate::table::items::{MessageItem, from_attributes};
+use crate::table::items::{ChangesItem, ConversationItem, MessageItem, to_attributes};
 use crate::table::keys::Key;
-use crate::table::requests::if_owned;
-use crate::{Caller, ConversationId, Error, Kind, Message, MessagePatch, Metadata, Result, Seq};
-
-/// The condition of every change: the message exists and is not deleted.
-const UNDELETED: &str = "attribute_exists(pk) AND attribute_not_exists(deleted_at)";
+use crate::table::requests::number;
+use crate::table::transactions::{Decision, Slot};
+use crate::{
+    Caller, ConversationId, Error, IfMatch, Kind, Message, MessagePatch, Metadata, Result, Seq,
+};
 
 impl Table {
     /// Changes the text or metadata of a message that a profile posted.
@@ -20,30 +25,35 @@ impl Table {
         conversation_id: ConversationId,
         seq: Seq,
         patch: MessagePatch,
+        if_match: &IfMatch,
     ) -> Result<Message> {
-        let item = self.message_item(caller, conversation_id, seq).await?;
-        check_edit(&item, caller)?;
-        let mut sets: Vec<(&str, String)> = Vec::new();
-        sets.extend(patch.text.map(|text| ("text", text.into())));
-        let metadata = patch.metadata.as_ref().map(Metadata::as_json);
-        sets.extend(metadata.map(|metadata| ("metadata", metadata.to_owned())));
-        if sets.is_empty() {
-            let authors = self.authors(item.author_id).await?;
-            return item.into_message(conversation_id, &authors);
-        }
-        sets.push(("edited_at", self.now().to_string()));
-        let request = self.update(Key::message(conversation_id, seq), UNDELETED, sets);
-        let item: MessageItem = match self.send_update(if_owned(request, caller)).await? {
-            Written::Stored(item) => from_attributes(item)?,
-            Written::Refused { reason: Some(item), .. } => {
-                check_edit(&from_attributes(item)?, caller)?;
-                return Err(Error::internal("an edit was refused without a reason"));
+        let unchanged = patch.text.is_none() && patch.metadata.is_none();
+        let edit = |item: &MessageItem| {
+            check_change(item, caller)?;
+            if item.deleted_at.is_some() {
+                return Err(Error::Conflict(Conflict::DeletedMessage));
             }
-            Written::Refused { reason: None, .. } => {
-                return Err(Error::NotFound(MessageItem::KIND));
+            if_match.check(item.change)?;
+            if unchanged {
+                return Ok(None);
             }
+            let mut edited = MessageItem { edited_at: Some(self.now()), ..item.clone() };
+            if let Some(text) = &patch.text {
+                edited.text = text.clone().into();
+            }
+            if let Some(patch) = &patch.metadata {
+                let current =
+                    Metadata::from_json(item.metadata.clone()).map_err(Error::internal)?;
+                let merged = patch.apply(&current);
+                let merged = merged.map_err(|reason| Error::invalid("metadata", reason))?;
+                edited.metadata = merged.as_json().to_owned();
+            }
+            Ok(Some(edited))
         };
-        let authors = self.authors(item.author_id).await.map_err(Error::after_a_write)?;
+        let (item, written) = self.change_message(caller, conversation_id, seq, edit).await?;
+        let authors = self.authors(item.author_id).await;
+        let authors =
+            authors.map_err(|error| if written { error.after_a_write() } else { error })?;
         item.into_message(conversation_id, &authors)
     }
 
@@ -54,43 +64,78 @@ impl Table {
         caller: &Caller,
         conversation_id: ConversationId,
         seq: Seq,
+        if_match: &IfMatch,
     ) -> Result<()> {
-        let item = self.message_item(caller, conversation_id, seq).await?;
-        check_change(&item, caller)?;
-        if item.deleted_at.is_some() {
-            return Ok(());
-        }
-        let sets = vec![
-            ("text", String::new()),
-            ("metadata", Metadata::default().as_json().to_owned()),
-            ("deleted_at", self.now().to_string()),
-        ];
-        let request = self.update(Key::message(conversation_id, seq), UNDELETED, sets);
-        match self.send_update(if_owned(request, caller)).await? {
-            Written::Stored(_) => Ok(()),
-            Written::Refused { reason: Some(item), .. } => {
-                check_change(&from_attributes(item)?, caller)
+        let delete = |item: &MessageItem| {
+            check_change(item, caller)?;
+            if item.deleted_at.is_some() {
+                return Ok(None);
             }
-            Written::Refused { reason: None, .. } => Err(Error::NotFound(MessageItem::KIND)),
+            if_match.check(item.change)?;
+            Ok(Some(MessageItem {
+                text: String::new(),
+                metadata: Metadata::default().as_json().to_owned(),
+                deleted_at: Some(self.now()),
+                ..item.clone()
+            }))
+        };
+        self.change_message(caller, conversation_id, seq, delete).await.map(drop)
+    }
+
+    /// Changes a message. `change` returns the message to store; `None` if nothing changes. It is
+    /// called again if another change was stored first. Returns the message, and whether it was stored.
+    async fn change_message(
+        &self,
+        caller: &Caller,
+        id: ConversationId,
+        seq: Seq,
+        change: impl Fn(&MessageItem) -> Result<Option<MessageItem>>,
+    ) -> Result<(MessageItem, bool)> {
+        let keys = [Key::conversation(id), Key::message(id, seq), Key::changes(id)];
+        let mut found = self.get(keys.clone()).await?;
+        ConversationItem::visible(found.take(&keys[0])?, caller)?;
+        let absent = Error::NotFound(MessageItem::KIND);
+        let mut item: MessageItem = found.take(&keys[1])?.ok_or(absent)?;
+        let counter: Option<ChangesItem> = found.take(&keys[2])?;
+        let mut last_change = counter.unwrap_or_default().last_change;
+        let mut attempts = self.attempts(Effect::Transaction).limited(MAX_TRANSACTIONS);
+        loop {
+            let Some(changed) = change(&item)? else { return Ok((item, false)) };
+            let changed = MessageItem { change: last_change + 1, ..changed };
+            let put = Put::builder()
+                .table_name(&*self.name)
+                .set_item(Some(to_attributes(&changed)?))
+                .condition_expression("attribute_exists(pk) AND #change = :read")
+                .expression_attribute_names("#change", "change")
+                .expression_attribute_values(":read", number(item.change))
+                .return_values_on_condition_check_failure(
+                    ReturnValuesOnConditionCheckFailure::AllOld,
+                );
+            let put = put.build().map_err(Error::internal)?;
+            let mut writes = self.change_writes(id, last_change, Some(seq))?;
+            writes.push((Slot::Message, TransactWriteItem::builder().put(put).build()));
+            let reasons = match attempts.transact(writes, Uuid::new_v4()).await? {
+                Decision::Committed => return Ok((changed, true)),
+                Decision::Refused(reasons) => reasons,
+            };
+            if let Some(counter) = reasons.refused::<ChangesItem>(Slot::Counter)? {
+                last_change = counter.unwrap_or_default().last_change;
+            }
+            if let Some(current) = reasons.refused(Slot::Message)? {
+                item = current.ok_or(Error::NotFound(MessageItem::KIND))?;
+            }
+            attempts.pause_after(reasons.into_failure()).await?;
         }
     }
 }
 
-/// Checks that the caller may change the message. A congratulation has no owner and cannot be changed.
+/// Checks that the caller may change the message. Only messages that a profile posted can be changed.
 fn check_change(item: &MessageItem, caller: &Caller) -> Result<()> {
     match (item.kind, &item.owner) {
         (Kind::Text, Some(owner)) => {
             caller.check_change(&Protected { kind: MessageItem::KIND, owner, deleted: false })
         }
+        (Kind::Void, _) => Err(Error::Conflict(Conflict::Void)),
         _ => Err(Error::Conflict(Conflict::Congratulation)),
-    }
-}
-
-/// Checks that the caller may edit the message.
-fn check_edit(item: &MessageItem, caller: &Caller) -> Result<()> {
-    check_change(item, caller)?;
-    match item.deleted_at {
-        Some(_) => Err(Error::Conflict(Conflict::DeletedMessage)),
-        None => Ok(()),
     }
 }

@@ -1,127 +1,83 @@
-//! Posting a message: one read of everything that decides it, one transaction that writes all of it.
+//! Posting a message: reserve a place, then commit.
+//!
+//! 1. [`Table::create_message`] reads author, conversation and idempotency key, and refuses everything
+//!    that can be refused.
+//! 2. [`Post::reserve`] raises `last_seq` by a plain update, which conflicts with no other.
+//! 3. [`Post::commit`] stores the message in its place, in one transaction with the point.
+//! 4. [`Post::after_refusal`] decides what follows a failed condition.
+//! 5. [`Post::give_up`] ends the post at its deadline, or after 8 transactions.
+//!
+//! A transaction is undecided while an attempt at it was not answered. Then only the same transaction
+//! may follow, or a void in its place. `docs/RELIABILITY.md` has the reasons.
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    AttributeValue, Put, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem, Update,
 };
 use uuid::Uuid;
 
 use crate::message::{is_rewarded, reward};
-use crate::table::attempts::{Attempts, Effect, Failure};
+use crate::rate::Bucket;
+use crate::table::attempts::{Attempts, Effect, Failure, classify};
 use crate::table::client::Table;
-use crate::table::idempotency::{Created, Earlier, IdempotencyKey, KeyedRequest};
-use crate::table::items::{
-    ConversationItem, MessageItem, ProfileItem, from_attributes, to_attributes,
-};
+use crate::table::idempotency::{Created, KeyUse, KeyedRequest};
+use crate::table::items::{ConversationItem, MessageItem, ProfileItem, to_attributes};
 use crate::table::keys::Key;
 use crate::table::transactions::{Decision, Reasons, Slot, Writes};
 use crate::{
-    Caller, ConversationId, Error, Kind, NewMessage, PostedMessage, Profile, Result, Seq, Time,
+    Caller, ConversationId, Error, IdempotencyKey, Kind, NewMessage, PostedMessage, Profile, Quota,
+    Result, Seq, Time,
 };
+
+/// How many transactions a post sends at most.
+const MAX_TRANSACTIONS: u32 = 8;
+/// How many places of one conversation are reserved per second. A partition stores about 310 messages.
+const MAX_PLACES_PER_SECOND: u64 = 300;
+
+/// The result of a post.
+#[derive(Clone, Debug)]
+pub struct Posted {
+    /// The message.
+    pub created: Created<PostedMessage>,
+    /// What the author may still post; `None` if unlimited, or for a replay.
+    pub quota: Option<Quota>,
+}
 
 /// One request that posts a message.
 struct Post<'p> {
+    table: &'p Table,
+    attempts: Attempts<'p>,
     caller: &'p Caller,
     conversation_id: ConversationId,
     input: &'p NewMessage,
     keyed: Option<KeyedRequest>,
     /// Identifies the message of this request after an undecided attempt.
-    posted_by: Uuid,
+    id: Uuid,
 }
 
-/// The stored state that a post builds on.
-struct Basis {
-    conversation: ConversationItem,
-    author: ProfileItem,
+/// The places that a post has reserved.
+#[derive(Clone, Copy)]
+struct Places {
+    first: Seq,
+    /// For the congratulation.
+    second: Option<Seq>,
+    reserved_at: Time,
 }
 
-/// What a post finds before it writes.
-enum Start {
-    Basis(Basis),
-    /// An earlier request with the same idempotency key.
-    Earlier(Earlier<Seq>),
+impl Places {
+    fn all(self) -> impl Iterator<Item = Seq> {
+        [self.first].into_iter().chain(self.second)
+    }
 }
 
-/// What became of the message of an undecided attempt.
-enum Undecided {
-    /// It is stored.
-    Stored,
-    /// Another message has its `seq`, so it can no longer be stored.
-    Impossible,
-    /// It may be stored later.
-    Open,
-}
-
-impl Basis {
-    fn new(
-        conversation: Option<ConversationItem>,
-        author: Option<ProfileItem>,
-        caller: &Caller,
-    ) -> Result<Self> {
-        let conversation = ConversationItem::visible(conversation, caller)?;
-        Ok(Self { conversation, author: ProfileItem::author(author, caller)? })
-    }
-
-    /// Rebuilds the state from the items that failed conditions return. Returns `None` after a
-    /// conflict, which returns no items; the caller must read again.
-    fn after_cancellation(self, reasons: &Reasons, caller: &Caller) -> Option<Result<Self>> {
-        let current = || {
-            let conversation = match reasons.failed_condition(Slot::Conversation) {
-                Some(item) => item.cloned().map(from_attributes).transpose()?,
-                None => Some(self.conversation),
-            };
-            let author = match reasons.failed_condition(Slot::Author) {
-                Some(item) => item.cloned().map(from_attributes).transpose()?,
-                None => Some(self.author),
-            };
-            Self::new(conversation, author, caller)
-        };
-        reasons.only_conditions().then(current)
-    }
-
-    /// Returns the message to store, and the congratulation that it earns.
-    fn draft(&self, post: &Post<'_>, now: Time) -> Result<(MessageItem, Option<MessageItem>)> {
-        let points = self.author.points + 1;
-        let message = MessageItem {
-            key: Key::message(post.conversation_id, self.conversation.last_seq.next()),
-            kind: Kind::Text,
-            author_id: Some(self.author.id),
-            owner: Some(self.author.owner.clone()),
-            text: post.input.text.clone().into(),
-            metadata: post.input.metadata.as_json().to_owned(),
-            points,
-            posted_by: Some(post.posted_by),
-            created_at: now,
-            edited_at: None,
-            deleted_at: None,
-        };
-        let reward = reward(self.author.id, &self.author.first_name, points);
-        let reward = reward.map(|reward| MessageItem {
-            key: Key::message(post.conversation_id, message.seq().next()),
-            kind: Kind::Action,
-            author_id: None,
-            owner: None,
-            text: reward.text,
-            metadata: reward.metadata.as_json().to_owned(),
-            ..message.clone()
-        });
-        Ok((message, reward))
-    }
-
-    /// Returns the response to a committed post.
-    fn posted(
-        self,
-        id: ConversationId,
-        message: MessageItem,
-        reward: Option<MessageItem>,
-    ) -> Result<Created<PostedMessage>> {
-        let author = ProfileItem { points: message.points, ..self.author };
-        let authors = HashMap::from([(author.id, Profile::from(author))]);
-        let message = message.into_message(id, &authors)?;
-        let reward = reward.map(|item| item.into_message(id, &authors)).transpose()?;
-        Ok(Created { resource: PostedMessage { message, reward }, replayed: false })
-    }
+/// What a post does next.
+enum Step {
+    Reserve(Box<ProfileItem>),
+    Commit(Box<ProfileItem>, Places),
+    Done(Box<Posted>),
 }
 
 impl Table {
@@ -132,180 +88,39 @@ impl Table {
         conversation_id: ConversationId,
         input: NewMessage,
         key: Option<&IdempotencyKey>,
-    ) -> Result<Created<PostedMessage>> {
+    ) -> Result<Posted> {
         let path_id = conversation_id.to_string();
         let keyed = |key| KeyedRequest::new(caller, key, "create-message", &path_id, &input);
         let keyed = key.map(keyed).transpose()?;
-        let posted_by = Uuid::new_v4();
-        let post = Post { caller, conversation_id, input: &input, keyed, posted_by };
-        let mut attempts = self.attempts(Effect::Transaction);
-        let mut known: Option<Result<Basis>> = None;
-        let mut raced = false;
-        // The `seq` of an undecided attempt. There is at most one: once another message has this
-        // `seq`, the attempt's condition on `last_seq` fails permanently.
-        let mut open: Option<Seq> = None;
+        let attempts = self.attempts(Effect::Transaction).limited(MAX_TRANSACTIONS);
+        let (input, id) = (&input, Uuid::new_v4());
+        let mut post = Post { table: self, attempts, caller, conversation_id, input, keyed, id };
+        let (mut step, mut window) = post.start().await?;
         loop {
-            let start = match known.take() {
-                Some(basis) => basis.map(Start::Basis),
-                None => self.read_basis(&post).await,
+            step = match step {
+                Step::Reserve(author) => post.reserve(author, window.take()).await?,
+                Step::Commit(author, places) => post.commit(author, places).await?,
+                Step::Done(posted) => return Ok(*posted),
             };
-            let passed = |start: &Result<Start>, seq| match start {
-                Ok(Start::Basis(basis)) => basis.conversation.last_seq >= seq,
-                _ => true,
-            };
-            if let Some(seq) = open.filter(|seq| passed(&start, *seq)) {
-                match self.look_up(&post, seq, &attempts).await? {
-                    Undecided::Stored => return self.found(&post, seq).await,
-                    Undecided::Impossible => {
-                        open = None;
-                        attempts.set_undecided(false);
-                    }
-                    Undecided::Open if matches!(start, Ok(Start::Basis(_))) => {
-                        attempts.pause_after(Failure::Refused("not visible yet".into())).await?;
-                        continue;
-                    }
-                    Undecided::Open => {}
-                }
-            }
-            let basis = match start.map_err(|error| attempts.qualify(error))? {
-                Start::Basis(basis) => basis,
-                Start::Earlier(earlier) => {
-                    let replay = self.replay_message(&post, earlier.resource).await;
-                    return replay.map_err(|error| attempts.qualify(error));
-                }
-            };
-            let (message, reward) = basis.draft(&post, self.now())?;
-            let writes = self.post_writes(&post, &basis, &message, reward.as_ref())?;
-            let reasons = match attempts.transact(writes, Uuid::new_v4()).await? {
-                Decision::Committed => return basis.posted(conversation_id, message, reward),
-                Decision::Cancelled(reasons) => reasons,
-            };
-            if attempts.is_undecided() {
-                open = Some(message.seq());
-            }
-            if let Some(earlier) = self.earlier_post(&post, &reasons)? {
-                let replay = self.replay_message(&post, earlier.resource).await;
-                return replay.map_err(|error| attempts.qualify(error));
-            }
-            // After a lost race the returned items are current, so the post continues immediately.
-            // After a second one in a row it pauses and reads again.
-            known = if raced { None } else { basis.after_cancellation(&reasons, caller) };
-            raced = known.is_some();
-            if !raced {
-                attempts.pause_after(reasons.into_failure()).await?;
-            }
         }
-    }
-
-    /// Returns what became of the message that an undecided attempt may have stored at `seq`.
-    async fn look_up(
-        &self,
-        post: &Post<'_>,
-        seq: Seq,
-        attempts: &Attempts<'_>,
-    ) -> Result<Undecided> {
-        let stored = self.get_one::<MessageItem>(Key::message(post.conversation_id, seq)).await;
-        Ok(match stored.map_err(|error| attempts.qualify(error))? {
-            Some(message) if message.posted_by == Some(post.posted_by) => Undecided::Stored,
-            Some(_) => Undecided::Impossible,
-            None => Undecided::Open,
-        })
-    }
-
-    /// Returns the response to a post that an undecided attempt stored.
-    async fn found(&self, post: &Post<'_>, seq: Seq) -> Result<Created<PostedMessage>> {
-        match self.replay_message(post, seq).await {
-            Ok(posted) => Ok(Created { replayed: false, ..posted }),
-            Err(Error::Gone) => Err(Error::NotFound(ConversationItem::KIND)),
-            Err(error) => Err(error.after_a_write()),
-        }
-    }
-
-    /// Reads the conversation, the author and the idempotency key.
-    async fn read_basis(&self, post: &Post<'_>) -> Result<Start> {
-        let conversation = Key::conversation(post.conversation_id);
-        let author = Key::profile(post.input.author_id);
-        let key = post.keyed.as_ref().map(|keyed| (keyed, keyed.item_key()));
-        let wanted = [conversation.clone(), author.clone()].into_iter();
-        let mut found = self.get(wanted.chain(key.iter().map(|(_, key)| key.clone()))).await?;
-        if let Some((keyed, key)) = key
-            && let Some(item) = found.take(&key)?
-            && let Some(earlier) = keyed.earlier(&item, self.now())?
-        {
-            return Ok(Start::Earlier(earlier));
-        }
-        let (conversation, author) = (found.take(&conversation)?, found.take(&author)?);
-        Basis::new(conversation, author, post.caller).map(Start::Basis)
-    }
-
-    /// Returns the earlier post with the same idempotency key that cancelled this one.
-    fn earlier_post(&self, post: &Post<'_>, reasons: &Reasons) -> Result<Option<Earlier<Seq>>> {
-        match (&post.keyed, reasons.failed_condition(Slot::Key)) {
-            (Some(keyed), Some(Some(item))) => {
-                keyed.earlier(&from_attributes(item.clone())?, self.now())
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// Builds the transaction: conversation and author advance from the values that were read, and the
-    /// new items are put.
-    fn post_writes(
-        &self,
-        post: &Post<'_>,
-        basis: &Basis,
-        message: &MessageItem,
-        reward: Option<&MessageItem>,
-    ) -> Result<Writes> {
-        let number = |number: u64| AttributeValue::N(number.to_string());
-        let update = |key: Key, attribute: &str, new: u64, old: u64| {
-            Update::builder()
-                .table_name(&*self.name)
-                .set_key(Some(key.into_attributes()))
-                .update_expression(format!("SET {attribute} = :new"))
-                .condition_expression(format!(
-                    "{attribute} = :old AND attribute_not_exists(deleted_at)"
-                ))
-                .expression_attribute_values(":new", number(new))
-                .expression_attribute_values(":old", number(old))
-                .return_values_on_condition_check_failure(
-                    ReturnValuesOnConditionCheckFailure::AllOld,
-                )
-                .build()
-                .map(|update| TransactWriteItem::builder().update(update).build())
-                .map_err(Error::internal)
-        };
-        let conversation = Key::conversation(post.conversation_id);
-        let last_seq = reward.unwrap_or(message).seq().get();
-        let previous_seq = basis.conversation.last_seq.get();
-        let author = Key::profile(basis.author.id);
-        let mut writes = vec![
-            (Slot::Conversation, update(conversation, "last_seq", last_seq, previous_seq)?),
-            (Slot::Author, update(author, "points", message.points, basis.author.points)?),
-        ];
-        for item in std::iter::once(message).chain(reward) {
-            let put = Put::builder().table_name(&*self.name).set_item(Some(to_attributes(item)?));
-            let put = put.build().map_err(Error::internal)?;
-            writes.push((Slot::Created, TransactWriteItem::builder().put(put).build()));
-        }
-        if let Some(keyed) = &post.keyed {
-            writes.push((Slot::Key, keyed.put(self, message.seq())?));
-        }
-        Ok(writes)
     }
 
     /// Returns the response to a repeated post: the message, and the congratulation that it earned, as
     /// they are now.
     ///
     /// Messages stay while their conversation is live. So an absent one is not visible yet.
-    async fn replay_message(&self, post: &Post<'_>, seq: Seq) -> Result<Created<PostedMessage>> {
-        let id = post.conversation_id;
+    async fn replay_message(
+        &self,
+        caller: &Caller,
+        id: ConversationId,
+        seq: Seq,
+    ) -> Result<PostedMessage> {
         let keys = [Key::conversation(id), Key::message(id, seq), Key::message(id, seq.next())];
         let keys = &keys;
         let read = || async move {
             let mut found = self.get(keys.clone()).await?;
             let conversation = found.take(&keys[0])?;
-            ConversationItem::visible(conversation, post.caller).map_err(|_| Error::Gone)?;
+            ConversationItem::visible(conversation, caller).map_err(|_| Error::Gone)?;
             let message: Option<MessageItem> = found.take(&keys[1])?;
             let reward: Option<MessageItem> = found.take(&keys[2])?;
             Ok(match (message, reward) {
@@ -321,7 +136,324 @@ impl Table {
             author.points = author.points.max(message.points);
         }
         let reward = reward.map(|item| item.into_message(id, &authors)).transpose()?;
+        Ok(PostedMessage { message: message.into_message(id, &authors)?, reward })
+    }
+}
+
+impl Post<'_> {
+    /// Reads author, conversation and idempotency key, and refuses what can be refused, in the order of
+    /// the checks below. Returns the first step, and the conversation if this post opens a new second.
+    async fn start(&mut self) -> Result<(Step, Option<i64>)> {
+        let conversation = Key::conversation(self.conversation_id);
+        let author = Key::profile(self.input.author_id);
+        let key = self.keyed.as_ref().map(KeyedRequest::item_key);
+        let wanted = [conversation.clone(), author.clone()].into_iter().chain(key.clone());
+        let mut found = self.table.get(wanted).await?;
+        let now = self.table.now();
+        let used = match (&self.keyed, key.map(|key| found.take(&key)).transpose()?.flatten()) {
+            (Some(keyed), Some(item)) => keyed.check(&item, now)?,
+            _ => KeyUse::Free,
+        };
+        if let KeyUse::Same(earlier) = used {
+            return Ok((self.replay(earlier.resource).await?, None));
+        }
+        let conversation = ConversationItem::visible(found.take(&conversation)?, self.caller)?;
+        let author = ProfileItem::author(found.take(&author)?, self.caller)?;
+        used.earlier()?;
+        let limit = self.table.rate_limit;
+        if let Some(bucket) = limit.refill(author.bucket(), now)
+            && bucket.take().is_none()
+        {
+            let (retry_after, quota) = (limit.retry_after(bucket), limit.quota(bucket));
+            return Err(Error::RateLimited { retry_after, quota });
+        }
+        let second = now.as_second();
+        if conversation.window != second {
+            return Ok((Step::Reserve(Box::new(author)), Some(second)));
+        }
+        let places = conversation.last_seq.get().saturating_sub(conversation.window_seq.get());
+        if places >= MAX_PLACES_PER_SECOND {
+            return Err(Error::ConversationBusy);
+        }
+        Ok((Step::Reserve(Box::new(author)), None))
+    }
+
+    /// Reserves one place, or two if a congratulation is due. An attempt that was not answered may hold
+    /// places too; readers close them later. `window` is set if a new second begins.
+    async fn reserve(&mut self, author: Box<ProfileItem>, window: Option<i64>) -> Result<Step> {
+        let number = |number: u64| AttributeValue::N(number.to_string());
+        let count = if is_rewarded(author.points + 1) { 2 } else { 1 };
+        let mut attempts = self.table.attempts(Effect::Harmless);
+        loop {
+            let begins =
+                if window.is_some() { ", #window = :window, window_seq = last_seq" } else { "" };
+            let mut request = self
+                .table
+                .client
+                .update_item()
+                .table_name(&*self.table.name)
+                .set_key(Some(Key::conversation(self.conversation_id).into_attributes()))
+                .update_expression(format!(
+                    "SET last_message_at = :now{begins} ADD last_seq :count"
+                ))
+                .condition_expression("attribute_exists(pk) AND attribute_not_exists(deleted_at)")
+                .expression_attribute_values(
+                    ":now",
+                    AttributeValue::S(self.table.now().to_string()),
+                )
+                .expression_attribute_values(":count", number(count))
+                .return_values(ReturnValue::UpdatedNew)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            if let Some(window) = window {
+                let window = AttributeValue::N(window.to_string());
+                request = request
+                    .expression_attribute_names("#window", "window")
+                    .expression_attribute_values(":window", window);
+            }
+            let error = match attempts.send(request.send()).await {
+                Ok(output) => {
+                    self.table.count_written(output.consumed_capacity());
+                    let last =
+                        output.attributes().and_then(|item| item.get("last_seq")?.as_n().ok());
+                    let last: Option<u64> = last.and_then(|last| last.parse().ok());
+                    let last =
+                        last.ok_or_else(|| Error::internal("a reservation without place"))?;
+                    let places = Places {
+                        first: Seq::new(last + 1 - count),
+                        second: (count == 2).then_some(Seq::new(last)),
+                        reserved_at: self.table.now(),
+                    };
+                    return Ok(Step::Commit(author, places));
+                }
+                Err(error) => error,
+            };
+            if let Some(UpdateItemError::ConditionalCheckFailedException(_)) =
+                error.as_service_error()
+            {
+                return Err(Error::NotFound(ConversationItem::KIND));
+            }
+            match classify(error) {
+                // Under overload the commits need the partition's capacity.
+                Failure::Throttled(cause) => return Err(Error::Unavailable(cause)),
+                failure => attempts.pause_after(failure).await?,
+            }
+        }
+    }
+
+    /// Stores the message, the congratulation if one is due, and the point, in one transaction.
+    async fn commit(&mut self, author: Box<ProfileItem>, places: Places) -> Result<Step> {
+        let now = self.table.now();
+        let bucket = self.table.rate_limit.refill(author.bucket(), now).map(Bucket::spend);
+        let (message, reward) = self.draft(&author, places);
+        let writes = self.writes(&author, bucket, &message, reward.as_ref())?;
+        match self.attempts.transact(writes, Uuid::new_v4()).await {
+            Ok(Decision::Committed) => {}
+            Ok(Decision::Refused(reasons)) => {
+                return self.after_refusal(author, places, reasons).await;
+            }
+            Err(error @ (Error::Unavailable(_) | Error::OutcomeUnknown(_))) => {
+                return self.give_up(places, error).await;
+            }
+            Err(error) => return Err(error),
+        }
+        if reward.is_none() {
+            self.close(places.second).await;
+        }
+        let id = self.conversation_id;
+        let author = ProfileItem { points: message.points, ..*author };
+        let authors = HashMap::from([(author.id, Profile::from(author))]);
         let message = message.into_message(id, &authors)?;
-        Ok(Created { resource: PostedMessage { message, reward }, replayed: true })
+        let reward = reward.map(|item| item.into_message(id, &authors)).transpose()?;
+        let created = Created { resource: PostedMessage { message, reward }, replayed: false };
+        let quota = bucket.map(|bucket| self.table.rate_limit.quota(bucket));
+        Ok(Step::Done(Box::new(Posted { created, quota })))
+    }
+
+    /// Decides what follows a failed condition. The order matters.
+    async fn after_refusal(
+        &mut self,
+        author: Box<ProfileItem>,
+        places: Places,
+        reasons: Reasons,
+    ) -> Result<Step> {
+        let message: Option<Option<MessageItem>> = reasons.refused(Slot::Message)?;
+        if let Some(Some(message)) = &message
+            && message.posted_by == Some(self.id)
+        {
+            return self.found(places.first).await;
+        }
+        if let (Some(keyed), Some(Some(item))) = (&self.keyed, reasons.refused(Slot::Key)?) {
+            let used = keyed.check(&item, self.table.now())?;
+            if !matches!(used, KeyUse::Free) {
+                self.close(places.all()).await;
+                if let Some(earlier) = used.earlier()? {
+                    return self.replay(earlier.resource).await;
+                }
+            }
+        }
+        let author = match reasons.refused::<ProfileItem>(Slot::Author)? {
+            Some(current) => match ProfileItem::author(current, self.caller) {
+                Ok(current) => Box::new(current),
+                Err(error) => {
+                    self.close(places.all()).await;
+                    return Err(error);
+                }
+            },
+            None => author,
+        };
+        let taken = |refused: &Option<Option<MessageItem>>| refused.is_some();
+        let reward: Option<Option<MessageItem>> = reasons.refused(Slot::Reward)?;
+        if taken(&message) || taken(&reward) {
+            let others = [(&message, Some(places.first)), (&reward, places.second)];
+            for (refused, place) in others {
+                if !taken(refused) {
+                    self.close(place).await;
+                }
+            }
+            return Ok(Step::Reserve(author));
+        }
+        self.commit_after_pause(places, reasons).await
+    }
+
+    /// Pauses and reads the author again: other posts of the same author compete, and the total that a
+    /// failed condition returned is outdated after a pause.
+    async fn commit_after_pause(&mut self, places: Places, reasons: Reasons) -> Result<Step> {
+        if let Err(error) = self.attempts.pause_after(reasons.into_failure()).await {
+            return self.give_up(places, error).await;
+        }
+        let current = self.table.get_one(Key::profile(self.input.author_id)).await?;
+        let author = match ProfileItem::author(current, self.caller) {
+            Ok(author) => Box::new(author),
+            Err(error) => {
+                self.close(places.all()).await;
+                return Err(error);
+            }
+        };
+        if is_rewarded(author.points + 1) && places.second.is_none() {
+            self.close([places.first]).await;
+            return Ok(Step::Reserve(author));
+        }
+        Ok(Step::Commit(author, places))
+    }
+
+    /// Ends the post. If it is undecided, a void in its place makes sure that it can no longer be
+    /// committed.
+    async fn give_up(&mut self, places: Places, error: Error) -> Result<Step> {
+        let Error::OutcomeUnknown(cause) = error else {
+            self.close(places.all()).await;
+            return Err(error);
+        };
+        match self.table.close_gap_surely(self.conversation_id, places.first).await {
+            Ok(Some(stored)) if stored.posted_by == Some(self.id) => self.found(places.first).await,
+            Ok(Some(_)) => {
+                self.close(places.second).await;
+                Err(Error::Unavailable(cause))
+            }
+            Ok(None) | Err(_) => Err(Error::OutcomeUnknown(cause)),
+        }
+    }
+
+    /// Closes places that this post will not use. Best effort: readers close what is left.
+    async fn close(&self, places: impl IntoIterator<Item = Seq>) {
+        for place in places {
+            if let Err(error) = self.table.close_gap(self.conversation_id, place).await {
+                tracing::warn!(error = error.chain(), "gap not closed");
+            }
+        }
+    }
+
+    /// Returns the response to a message that an undecided attempt of this post has stored.
+    async fn found(&self, seq: Seq) -> Result<Step> {
+        match self.table.replay_message(self.caller, self.conversation_id, seq).await {
+            Ok(resource) => {
+                let created = Created { resource, replayed: false };
+                Ok(Step::Done(Box::new(Posted { created, quota: None })))
+            }
+            Err(Error::Gone) => Err(Error::NotFound(ConversationItem::KIND)),
+            Err(error) => Err(error.after_a_write()),
+        }
+    }
+
+    async fn replay(&self, seq: Seq) -> Result<Step> {
+        let replay = self.table.replay_message(self.caller, self.conversation_id, seq);
+        let created = Created { resource: replay.await?, replayed: true };
+        Ok(Step::Done(Box::new(Posted { created, quota: None })))
+    }
+
+    /// Returns the message to store, and the congratulation that it earns.
+    fn draft(&self, author: &ProfileItem, places: Places) -> (MessageItem, Option<MessageItem>) {
+        let points = author.points + 1;
+        let message = MessageItem {
+            key: Key::message(self.conversation_id, places.first),
+            kind: Kind::Text,
+            author_id: Some(author.id),
+            owner: Some(author.owner.clone()),
+            text: self.input.text.clone().into(),
+            metadata: self.input.metadata.as_json().to_owned(),
+            points,
+            change: 0,
+            posted_by: Some(self.id),
+            created_at: places.reserved_at,
+            edited_at: None,
+            deleted_at: None,
+        };
+        let reward = places.second.zip(reward(author.id, &author.first_name, points));
+        let reward = reward.map(|(place, reward)| MessageItem {
+            key: Key::message(self.conversation_id, place),
+            kind: Kind::Action,
+            author_id: None,
+            owner: None,
+            text: reward.text,
+            metadata: reward.metadata.as_json().to_owned(),
+            ..message.clone()
+        });
+        (message, reward)
+    }
+
+    fn writes(
+        &self,
+        author: &ProfileItem,
+        bucket: Option<Bucket>,
+        message: &MessageItem,
+        reward: Option<&MessageItem>,
+    ) -> Result<Writes> {
+        let number = |number: u64| AttributeValue::N(number.to_string());
+        let tokens = if bucket.is_some() { ", tokens = :tokens, tokens_at = :now" } else { "" };
+        let mut update = Update::builder()
+            .table_name(&*self.table.name)
+            .set_key(Some(Key::profile(author.id).into_attributes()))
+            .update_expression(format!("SET points = :new{tokens}"))
+            .condition_expression("points = :old AND attribute_not_exists(deleted_at)")
+            .expression_attribute_values(":new", number(message.points))
+            .expression_attribute_values(":old", number(author.points))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        if let Some(Bucket { tokens, at }) = bucket {
+            update = update
+                .expression_attribute_values(":tokens", AttributeValue::N(tokens.to_string()))
+                .expression_attribute_values(":now", AttributeValue::S(at.to_string()));
+        }
+        let update = update.build().map_err(Error::internal)?;
+        let put = |item: &MessageItem| {
+            let put = Put::builder()
+                .table_name(&*self.table.name)
+                .set_item(Some(to_attributes(item)?))
+                .condition_expression("attribute_not_exists(pk)")
+                .return_values_on_condition_check_failure(
+                    ReturnValuesOnConditionCheckFailure::AllOld,
+                );
+            let put = put.build().map_err(Error::internal)?;
+            Ok::<_, Error>(TransactWriteItem::builder().put(put).build())
+        };
+        let mut writes = vec![
+            (Slot::Author, TransactWriteItem::builder().update(update).build()),
+            (Slot::Message, put(message)?),
+        ];
+        if let Some(reward) = reward {
+            writes.push((Slot::Reward, put(reward)?));
+        }
+        if let Some(keyed) = &self.keyed {
+            writes.push((Slot::Key, keyed.put(self.table, message.seq())?));
+        }
+        Ok(writes)
     }
 }

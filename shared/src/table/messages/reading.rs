@@ -1,20 +1,21 @@
 //! Reading messages: pages without gaps.
 //!
-//! Even a strongly consistent `Query` may show one item of a transaction before another. A page shows
-//! nothing beyond such a gap. Newest first, the page is read again; oldest first, it ends at the gap,
-//! and the next poll returns the rest.
+//! A gap may still be filled, so no page shows what is above one. An old gap is closed by the reader.
+//! At a young one a page of `after` ends, a page of `before` waits, and the newest page continues below
+//! it. A page covers only its own places.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 
 use crate::table::attempts::{Effect, Failure};
 use crate::table::client::Table;
-use crate::table::items::{ConversationItem, MessageItem, from_attributes};
-use crate::table::keys::{Key, conversation_pk, message_sk};
-use crate::{Caller, ConversationId, Error, Limit, Message, Page, PageStart, Result, Seq};
+use crate::table::items::{ConversationItem, MessageItem};
+use crate::table::keys::{Key, message_sk};
+use crate::table::requests::Direction::{self, Ascending, Descending};
+use crate::{Caller, ConversationId, Error, Limit, Message, Page, PageStart, Result, Seq, Time};
 
-/// A conversation and a page of its messages, as stored.
+/// A page of messages, as stored.
 pub(in crate::table) struct MessagePage {
-    pub(in crate::table) conversation: ConversationItem,
     pub(in crate::table) items: Vec<MessageItem>,
     pub(in crate::table) next: Option<PageStart>,
 }
@@ -28,7 +29,12 @@ impl Table {
         start: PageStart,
         limit: Limit,
     ) -> Result<Page<Message, PageStart>> {
-        let page = self.message_page(caller, conversation_id, start, limit).await?;
+        let (found, messages) = tokio::join!(
+            self.get_one(Key::conversation(conversation_id)),
+            self.first_read(conversation_id, start, limit)
+        );
+        let conversation = ConversationItem::visible(found?, caller)?;
+        let page = self.page(&conversation, start, limit, messages?).await?;
         let authors = self.authors(page.items.iter().filter_map(|item| item.author_id)).await?;
         let results = page.items.into_iter();
         let results = results.map(|item| item.into_message(conversation_id, &authors));
@@ -60,102 +66,209 @@ impl Table {
         found.take(&keys[1])?.ok_or(Error::NotFound(MessageItem::KIND))
     }
 
-    /// Reads a conversation and a page of its messages without a gap.
-    pub(in crate::table) async fn message_page(
-        &self,
-        caller: &Caller,
-        id: ConversationId,
-        start: PageStart,
-        limit: Limit,
-    ) -> Result<MessagePage> {
-        let mut attempts = self.attempts(Effect::Read);
-        let (conversation, mut items) = loop {
-            // Both are read each time: a conversation may be deleted while it is read.
-            let (found, items) = tokio::join!(
-                self.get_one(Key::conversation(id)),
-                self.query_messages(id, start, limit)
-            );
-            let conversation = ConversationItem::visible(found?, caller)?;
-            let items = items?;
-            let oldest_first = matches!(start, PageStart::After(_));
-            if oldest_first || is_complete(&items, start, limit, conversation.last_seq) {
-                break (conversation, items);
-            }
-            attempts.pause_after(Failure::Refused("a page with a gap".into())).await?;
-        };
-        let next = match start {
-            PageStart::After(after) => {
-                let pairs = items.iter().zip(after.get() + 1..);
-                let unbroken = pairs.take_while(|(item, seq)| item.seq().get() == *seq).count();
-                items.truncate(unbroken);
-                let full = items.len() == limit.get();
-                let last = items.last().map(MessageItem::seq);
-                last.filter(|last| full && *last < conversation.last_seq).map(PageStart::After)
-            }
-            PageStart::Newest | PageStart::Before(_) => {
-                let last = items.last().map(MessageItem::seq);
-                last.filter(|last| *last > Seq::FIRST).map(PageStart::Before)
-            }
-        };
-        Ok(MessagePage { conversation, items, next })
-    }
-
-    /// Reads the visible messages of a page.
-    async fn query_messages(
+    /// Sends the query that a page starts with.
+    async fn first_read(
         &self,
         id: ConversationId,
         start: PageStart,
         limit: Limit,
     ) -> Result<Vec<MessageItem>> {
-        let (first, last) = match start {
-            PageStart::Newest => (1, Seq::MAX),
-            PageStart::Before(before) => (1, before.get().saturating_sub(1)),
-            PageStart::After(after) => (after.get() + 1, Seq::MAX),
-        };
-        let mut items = Vec::new();
-        if first > last {
-            return Ok(items);
-        }
-        let sort_key = |seq: u64| AttributeValue::S(message_sk(Seq::new(seq)));
-        let mut request = self
-            .client
-            .query()
-            .table_name(&*self.name)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":pk", AttributeValue::S(conversation_pk(id)))
-            .expression_attribute_values(":first", sort_key(first))
-            .expression_attribute_values(":last", sort_key(last))
-            .scan_index_forward(matches!(start, PageStart::After(_)))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        loop {
-            // A query ends at 1 MB, perhaps before the page is full.
-            let missing = limit.get() - items.len();
-            request = request.limit(i32::try_from(missing).unwrap_or(i32::MAX));
-            let output = self.send_read(|| request.clone().send()).await?;
-            self.count_read(output.consumed_capacity());
-            for item in output.items.unwrap_or_default() {
-                items.push(from_attributes::<MessageItem>(item)?);
+        match start {
+            PageStart::Newest => {
+                self.query_messages(id, 1..=Seq::MAX, Descending, limit.get()).await
             }
-            match output.last_evaluated_key {
-                Some(key) if items.len() < limit.get() => {
-                    request = request.set_exclusive_start_key(Some(key));
-                }
-                _ => return Ok(items),
+            // One more: the message at `before` dates a gap below it.
+            PageStart::Before(before) => {
+                self.query_messages(id, 1..=before.get(), Descending, limit.get() + 1).await
+            }
+            PageStart::After(after) => {
+                let above = after.get() + 1..=Seq::MAX;
+                self.query_messages(id, above, Ascending, limit.get()).await
             }
         }
     }
+
+    /// Returns a page of a conversation that the caller may see, from the messages of its first read.
+    pub(in crate::table) async fn page(
+        &self,
+        conversation: &ConversationItem,
+        start: PageStart,
+        limit: Limit,
+        messages: Vec<MessageItem>,
+    ) -> Result<MessagePage> {
+        match start {
+            PageStart::After(after) => {
+                let items = self.unbroken_run(conversation, after, limit.get(), messages).await?;
+                let last =
+                    items.last().map(MessageItem::seq).filter(|_| items.len() == limit.get());
+                let next = last.filter(|last| *last < conversation.last_seq).map(PageStart::After);
+                Ok(MessagePage { items, next })
+            }
+            PageStart::Newest => self.newest_page(conversation, limit, messages).await,
+            PageStart::Before(before) => {
+                self.older_page(conversation, before, limit, messages).await
+            }
+        }
+    }
+
+    /// Returns the unbroken run of messages above `after`, at most `most`. Closes old gaps in it.
+    pub(in crate::table) async fn unbroken_run(
+        &self,
+        conversation: &ConversationItem,
+        after: Seq,
+        most: usize,
+        messages: Vec<MessageItem>,
+    ) -> Result<Vec<MessageItem>> {
+        let mut run = Vec::new();
+        let mut messages = VecDeque::from(messages);
+        let mut seq = after.next();
+        while run.len() < most {
+            match messages.pop_front_if(|next| next.seq() == seq) {
+                Some(message) => run.push(message),
+                None if seq > conversation.last_seq && messages.is_empty() => break,
+                None => {
+                    let beyond = messages.iter().map(|message| message.created_at).min();
+                    match self.close_old_gap(conversation, seq, beyond).await? {
+                        Some(message) => run.push(message),
+                        None => break,
+                    }
+                }
+            }
+            seq = seq.next();
+        }
+        Ok(run)
+    }
+
+    /// Closes a gap if it is old. Returns what is stored there; `None` if the gap stays open.
+    async fn close_old_gap(
+        &self,
+        conversation: &ConversationItem,
+        seq: Seq,
+        beyond: Option<Time>,
+    ) -> Result<Option<MessageItem>> {
+        if !self.is_old_gap(conversation, beyond) || self.is_out_of_time() {
+            return Ok(None);
+        }
+        self.close_gap(conversation.id, seq).await
+    }
+
+    /// Returns the newest page: the newest messages without a young gap above them.
+    async fn newest_page(
+        &self,
+        conversation: &ConversationItem,
+        limit: Limit,
+        mut messages: Vec<MessageItem>,
+    ) -> Result<MessagePage> {
+        let newest = messages.first().map_or(Seq::new(0), MessageItem::seq);
+        let mut top = newest.max(conversation.last_seq).get();
+        let mut beyond = None;
+        loop {
+            let filled = self.fill(conversation, top, limit, messages, beyond).await?;
+            let Some(gap) = filled.lowest_gap else { return Ok(filled.into_page()) };
+            top = gap.get() - 1;
+            beyond = filled.oldest_above(gap).into_iter().chain(beyond).min();
+            if top == 0 {
+                return Ok(MessagePage { items: Vec::new(), next: None });
+            }
+            messages =
+                self.query_messages(conversation.id, 1..=top, Descending, limit.get()).await?;
+        }
+    }
+
+    /// Returns the page below `before`. Waits until it has no gap.
+    async fn older_page(
+        &self,
+        conversation: &ConversationItem,
+        before: Seq,
+        limit: Limit,
+        mut messages: Vec<MessageItem>,
+    ) -> Result<MessagePage> {
+        let mut attempts = self.attempts(Effect::Harmless);
+        loop {
+            let at_before = messages.first().filter(|first| first.seq() == before);
+            let beyond = match at_before.map(|message| message.created_at) {
+                Some(created_at) => created_at,
+                None => {
+                    let above = before.get()..=Seq::MAX;
+                    let above = self.query_messages(conversation.id, above, Ascending, 1).await?;
+                    match above.first() {
+                        Some(message) => message.created_at,
+                        None => return self.newest_page(conversation, limit, messages).await,
+                    }
+                }
+            };
+            messages.retain(|message| message.seq() < before);
+            let top = before.get().saturating_sub(1);
+            let filled = self.fill(conversation, top, limit, messages, Some(beyond)).await?;
+            if filled.lowest_gap.is_none() {
+                return Ok(filled.into_page());
+            }
+            attempts.pause_after(Failure::Refused("a young gap".into())).await?;
+            messages = self.first_read(conversation.id, PageStart::Before(before), limit).await?;
+        }
+    }
+
+    /// Fills the places from `top` down, at most `limit`, with the messages found, and closes the old
+    /// gaps among them, in ascending order. `beyond` is the oldest message read above `top`.
+    async fn fill(
+        &self,
+        conversation: &ConversationItem,
+        top: u64,
+        limit: Limit,
+        messages: Vec<MessageItem>,
+        beyond: Option<Time>,
+    ) -> Result<Filled> {
+        let bottom = (top + 1).saturating_sub(limit.get() as u64).max(1);
+        let messages = messages.into_iter().map(|message| (message.seq(), message));
+        let within = |(seq, _): &(Seq, _)| (bottom..=top).contains(&seq.get());
+        let mut filled = Filled { messages: messages.filter(within).collect(), lowest_gap: None };
+        for seq in (bottom..=top).map(Seq::new) {
+            if filled.messages.contains_key(&seq) {
+                continue;
+            }
+            let beyond = filled.oldest_above(seq).into_iter().chain(beyond).min();
+            match self.close_old_gap(conversation, seq, beyond).await? {
+                Some(message) => drop(filled.messages.insert(seq, message)),
+                None => {
+                    filled.lowest_gap = Some(seq);
+                    break;
+                }
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Reads the visible messages of some places, at most `most`.
+    pub(in crate::table) async fn query_messages(
+        &self,
+        id: ConversationId,
+        places: RangeInclusive<u64>,
+        direction: Direction,
+        most: usize,
+    ) -> Result<Vec<MessageItem>> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sort_key = |seq: &u64| message_sk(Seq::new(*seq));
+        let keys = sort_key(places.start())..=sort_key(places.end());
+        self.query_items(id, keys, direction, most).await
+    }
 }
 
-/// Returns whether a page, newest first, has no gap: it starts at least at the newest message that it
-/// must show, and ends at its limit or at the first message.
-fn is_complete(items: &[MessageItem], start: PageStart, limit: Limit, last_seq: Seq) -> bool {
-    let highest = match start {
-        PageStart::Before(before) => last_seq.get().min(before.get().saturating_sub(1)),
-        PageStart::Newest | PageStart::After(_) => last_seq.get(),
-    };
-    let (Some(first), Some(last)) = (items.first(), items.last()) else { return highest == 0 };
-    let unbroken = items.windows(2).all(|pair| pair[0].seq() == pair[1].seq().next());
-    let ends = items.len() == limit.get() || last.seq() == Seq::FIRST;
-    first.seq().get() >= highest && unbroken && ends
+/// The places of a page, from the top to the bottom.
+struct Filled {
+    messages: BTreeMap<Seq, MessageItem>,
+    lowest_gap: Option<Seq>,
+}
+
+impl Filled {
+    fn oldest_above(&self, seq: Seq) -> Option<Time> {
+        self.messages.range(seq..).map(|(_, message)| message.created_at).min()
+    }
+
+    fn into_page(self) -> MessagePage {
+        let items: Vec<MessageItem> = self.messages.into_values().rev().collect();
+        let last = items.last().map(MessageItem::seq).filter(|last| *last > Seq::FIRST);
+        MessagePage { items, next: last.map(PageStart::Before) }
+    }
 }

@@ -1,0 +1,56 @@
+//! The pause between two attempts at one request.
+
+use std::time::Duration;
+
+/// The least time for an attempt. With less time left none is sent: it might end undecided.
+pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(400);
+
+/// What the pause before the next attempt depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Setback {
+    /// How many attempts were made.
+    pub made: u32,
+    /// The time until the deadline.
+    pub left: Duration,
+    /// Whether the attempt was a transaction that DynamoDB throttled.
+    pub throttled: bool,
+}
+
+/// Returns how long to wait before the next attempt; `None` if none must follow.
+pub type Backoff = fn(Setback) -> Option<Duration>;
+
+/// Returns a random pause from zero to a bound ("full jitter"), so that requests that collided do not
+/// collide again.
+///
+/// The bound is a share of the time left, so the requests that have waited longest pause shortest.
+/// After a conflict it starts at 40 ms and doubles up to that share. After throttling it is larger,
+/// because failed attempts use the partition's capacity too. `tests/contention` measures other values.
+#[must_use]
+pub fn backoff(Setback { made, left, throttled }: Setback) -> Option<Duration> {
+    // The next attempt must have its time, even after the longest pause.
+    let spare = left.checked_sub(SHORTEST_ATTEMPT)?;
+    let bound = if throttled {
+        left / 3
+    } else {
+        let doubled = 2_u32.saturating_pow(made.saturating_sub(1));
+        Duration::from_millis(40).saturating_mul(doubled).min(left / 6)
+    };
+    Some(bound.min(spare).mul_f64(fastrand::f64()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_pause_leaves_time_for_an_attempt() {
+        for left in (0..=8000).step_by(10).map(Duration::from_millis) {
+            for (made, throttled) in (1..40).flat_map(|made| [(made, false), (made, true)]) {
+                let pause = backoff(Setback { made, left, throttled });
+                assert_eq!(pause.is_some(), left >= SHORTEST_ATTEMPT);
+                let fits = |pause| pause + SHORTEST_ATTEMPT <= left;
+                assert!(pause.is_none_or(fits), "{pause:?} of {left:?}");
+            }
+        }
+    }
+}

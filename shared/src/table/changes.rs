@@ -1,0 +1,260 @@
+//! The changes of a conversation: edits, deletions and renames, numbered 1, 2, 3 … without a gap.
+//!
+//! A transaction can be seen in part: a change may be visible before its message shows it, and the
+//! reverse. So a follower passes a change only when its message shows it, and `settled_change` records
+//! up to which change that is known.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{
+    Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
+use uuid::Uuid;
+
+use super::attempts::Effect;
+use super::client::Table;
+use super::items::{ChangeItem, ChangesItem, ConversationItem, MessageItem, to_attributes};
+use super::keys::{Key, change_sk};
+use super::requests::Direction::Ascending;
+use super::requests::number;
+use super::transactions::{Decision, Slot, Writes};
+use crate::message::{Changes, ConversationHead};
+use crate::{Caller, ConversationId, Cursor, Error, Limit, Result, Seq};
+
+/// How many transactions a change sends at most.
+pub(super) const MAX_TRANSACTIONS: u32 = 8;
+
+/// The changes after a cursor, and what their messages show.
+struct Seen {
+    /// The last change that its message shows, without a gap from the cursor.
+    change: u64,
+    /// The messages that the passed changes name.
+    named: HashMap<Seq, MessageItem>,
+    /// Whether more changes follow than a page holds.
+    cut: bool,
+}
+
+impl Table {
+    /// Returns what is new in a conversation since a cursor: new messages and changed ones, as they are
+    /// now.
+    ///
+    /// A client that follows from the cursor of [`Table::get_conversation`] or `0.0`, and keeps for each
+    /// `seq` the message with the higher `change`, ends with exactly what is stored.
+    pub async fn list_changes(
+        &self,
+        caller: &Caller,
+        id: ConversationId,
+        after: Cursor,
+        limit: Limit,
+    ) -> Result<Changes> {
+        let (conversation, counter) = self.conversation_and_changes(caller, id).await?;
+        let mut after = after;
+        if after.seq == Seq::new(0) {
+            // A client without messages needs no earlier changes.
+            after.change = after.change.max(counter.settled_change);
+        }
+        if after.seq > conversation.last_seq {
+            return Err(Error::CursorUnknown);
+        }
+        let head = ConversationHead {
+            id,
+            subject: conversation.subject.clone(),
+            version: conversation.version,
+        };
+        if after.seq == conversation.last_seq && counter.last_change <= after.change {
+            return Ok(Changes {
+                conversation: head,
+                results: Vec::new(),
+                cursor: after,
+                more: false,
+            });
+        }
+        let most = limit.get() + 1;
+        let (changes, messages) = tokio::join!(
+            self.query_changes(id, after.change, counter.last_change, most),
+            self.query_messages(id, after.seq.get() + 1..=Seq::MAX, Ascending, most)
+        );
+        let run = self.unbroken_run(&conversation, after.seq, most, messages?).await?;
+        let seen = self.see_changes(id, after.change, changes?, &run, limit).await?;
+        if after.change <= counter.settled_change && counter.settled_change < seen.change {
+            self.settle(id, seen.change).await;
+        }
+        self.render_changes(head, after, run, seen, limit).await
+    }
+
+    /// Reads a conversation that the caller may see, and the counter of its changes.
+    pub(super) async fn conversation_and_changes(
+        &self,
+        caller: &Caller,
+        id: ConversationId,
+    ) -> Result<(ConversationItem, ChangesItem)> {
+        let keys = [Key::conversation(id), Key::changes(id)];
+        let mut found = self.get(keys.clone()).await?;
+        let conversation = ConversationItem::visible(found.take(&keys[0])?, caller)?;
+        Ok((conversation, found.take(&keys[1])?.unwrap_or_default()))
+    }
+
+    /// Reads the unbroken run of changes after a number.
+    async fn query_changes(
+        &self,
+        id: ConversationId,
+        after: u64,
+        last_change: u64,
+        most: usize,
+    ) -> Result<Vec<ChangeItem>> {
+        if last_change <= after {
+            return Ok(Vec::new());
+        }
+        let keys = change_sk(after + 1)..=change_sk(Seq::MAX);
+        let mut changes: Vec<ChangeItem> = self.query_items(id, keys, Ascending, most).await?;
+        let numbered = changes.iter().zip(after + 1..);
+        let unbroken = numbered.take_while(|(item, number)| item.key.sk == change_sk(*number));
+        let unbroken = unbroken.count();
+        changes.truncate(unbroken);
+        Ok(changes)
+    }
+
+    /// Reads the messages that the changes name, also those beyond the run, and finds how many of the
+    /// changes their messages show.
+    async fn see_changes(
+        &self,
+        id: ConversationId,
+        after: u64,
+        changes: Vec<ChangeItem>,
+        run: &[MessageItem],
+        limit: Limit,
+    ) -> Result<Seen> {
+        let cut = changes.len() > limit.get();
+        let numbered = || (after + 1..).zip(&changes).take(limit.get());
+        let named = |(number, change): (u64, &ChangeItem)| Some((number, change.seq?));
+        let shown: HashMap<Seq, &MessageItem> = run.iter().map(|item| (item.seq(), item)).collect();
+        let stale = numbered()
+            .filter_map(named)
+            .filter(|(number, seq)| shown.get(seq).is_none_or(|message| message.change < *number));
+        let stale: Vec<Key> = stale.map(|(_, seq)| Key::message(id, seq)).collect();
+        let mut found = self.get(stale.iter().cloned()).await?;
+        let mut messages: HashMap<Seq, MessageItem> = HashMap::new();
+        for key in &stale {
+            if let Some(message) = found.take::<MessageItem>(key)? {
+                messages.insert(message.seq(), message);
+            }
+        }
+        let mut seen = Seen { change: after, named: HashMap::new(), cut };
+        for (number, change) in numbered() {
+            if let Some(seq) = change.seq {
+                let message = messages.get(&seq).or(shown.get(&seq).copied());
+                match message.filter(|message| message.change >= number) {
+                    Some(message) => drop(seen.named.insert(seq, message.clone())),
+                    None => break,
+                }
+            }
+            seen.change = number;
+        }
+        seen.cut &= seen.change == after + limit.get() as u64;
+        Ok(seen)
+    }
+
+    /// Returns the page: the changed messages up to the cursor's `seq`, then new ones, at most `limit`
+    /// together.
+    async fn render_changes(
+        &self,
+        conversation: ConversationHead,
+        after: Cursor,
+        run: Vec<MessageItem>,
+        mut seen: Seen,
+        limit: Limit,
+    ) -> Result<Changes> {
+        let mut results: Vec<MessageItem> = Vec::new();
+        results.extend(
+            seen.named.iter().filter(|(seq, _)| **seq <= after.seq).map(|(_, item)| item.clone()),
+        );
+        results.sort_by_key(MessageItem::seq);
+        let room = limit.get() - results.len();
+        let more = seen.cut || run.len() > room;
+        for message in run.into_iter().take(room) {
+            let newer = seen.named.remove(&message.seq());
+            results.push(newer.unwrap_or(message));
+        }
+        let last = results.last().map_or(after.seq, MessageItem::seq).max(after.seq);
+        let authors = self.authors(results.iter().filter_map(|item| item.author_id)).await?;
+        let id = conversation.id;
+        let results = results.into_iter().map(|item| item.into_message(id, &authors));
+        let results = results.collect::<Result<_>>()?;
+        let cursor = Cursor { seq: last, change: seen.change };
+        Ok(Changes { conversation, results, cursor, more })
+    }
+
+    /// Raises `settled_change`. Best effort: if a transaction holds the item, a later reader does it.
+    async fn settle(&self, id: ConversationId, change: u64) {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&*self.name)
+            .set_key(Some(Key::changes(id).into_attributes()))
+            .update_expression("SET settled_change = :change")
+            // False if the item is absent, so it is not created again after a purge.
+            .condition_expression("settled_change < :change")
+            .expression_attribute_values(":change", number(change))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        if let Ok(output) = self.attempts(Effect::Harmless).send(request.send()).await {
+            self.count_written(output.consumed_capacity());
+        }
+    }
+
+    /// Builds the writes that count one change after `last_change`.
+    pub(super) fn change_writes(
+        &self,
+        id: ConversationId,
+        last_change: u64,
+        seq: Option<Seq>,
+    ) -> Result<Writes> {
+        let change = last_change + 1;
+        let update = Update::builder()
+            .table_name(&*self.name)
+            .set_key(Some(Key::changes(id).into_attributes()))
+            .expression_attribute_values(":new", number(change))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let update = match last_change {
+            0 => update
+                .update_expression("SET last_change = :new, settled_change = :zero")
+                .expression_attribute_values(":zero", number(0))
+                .condition_expression("attribute_not_exists(pk)"),
+            _ => update
+                .update_expression("SET last_change = :new")
+                .expression_attribute_values(":old", number(last_change))
+                .condition_expression("last_change = :old"),
+        };
+        let item = ChangeItem { key: Key::change(id, change), seq };
+        let put = Put::builder()
+            .table_name(&*self.name)
+            .set_item(Some(to_attributes(&item)?))
+            .condition_expression("attribute_not_exists(pk)");
+        let (update, put) =
+            (update.build().map_err(Error::internal)?, put.build().map_err(Error::internal)?);
+        Ok(vec![
+            (Slot::Counter, TransactWriteItem::builder().update(update).build()),
+            (Slot::Change, TransactWriteItem::builder().put(put).build()),
+        ])
+    }
+
+    /// Counts a rename, so that followers notice it. Best effort: every answer to a follower has the
+    /// subject.
+    pub(super) async fn count_rename(
+        &self,
+        id: ConversationId,
+        mut last_change: u64,
+    ) -> Result<()> {
+        let mut attempts = self.attempts(Effect::Transaction).limited(MAX_TRANSACTIONS);
+        loop {
+            let writes = self.change_writes(id, last_change, None)?;
+            let reasons = match attempts.transact(writes, Uuid::new_v4()).await? {
+                Decision::Committed => return Ok(()),
+                Decision::Refused(reasons) => reasons,
+            };
+            if let Some(counter) = reasons.refused::<ChangesItem>(Slot::Counter)? {
+                last_change = counter.unwrap_or_default().last_change;
+            }
+            attempts.pause_after(reasons.into_failure()).await?;
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Routes, scopes, query parameters, binaries and events agree wherever they are listed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use documentation::openapi;
+use functions::http::Operation;
+use functions::http::auth::ADMIN_SCOPE;
+use functions::operations;
+use lambda_http::RequestExt;
+
+use tests::service::{Value, parse_template};
+use tests::template::{
+    Route, SCHEDULED, assert_same, event, functions, resources, root, routes, yaml,
+};
+
+/// Returns the names of the files in a folder, without their extension.
+fn file_names(folder: &str) -> BTreeSet<String> {
+    let files = fs::read_dir(root().join(folder)).expect("a folder");
+    let name = |file: std::io::Result<fs::DirEntry>| {
+        file.expect("a file").path().file_stem().expect("a name").to_string_lossy().into_owned()
+    };
+    files.map(name).collect()
+}
+
+#[test]
+fn every_function_has_a_binary_an_event_and_a_handler_or_a_schedule() {
+    let declared: BTreeSet<String> = functions().into_keys().collect();
+    let mut binaries = file_names("functions/src/bin");
+    // These two are crates of their own, because of what only they depend on.
+    binaries.extend(["get-documentation", "smoke-test"].map(str::to_owned));
+    assert_same("the binaries", &binaries, "template.yaml", &declared);
+    assert_same("events/", &file_names("events"), "template.yaml", &declared);
+    for (function, routes) in routes() {
+        let scheduled = SCHEDULED.contains(&function.as_str());
+        assert_eq!(local::is_function(&function), !scheduled, "{function}: an operation");
+        assert_eq!(routes.is_empty(), scheduled, "{function}: a route in template.yaml");
+    }
+}
+
+#[test]
+fn every_operation_has_one_route_which_requires_its_scope() {
+    let declared = parse_template().routes;
+    for operation in operations::ALL {
+        let function = operation.function();
+        let routes: Vec<_> = declared.iter().filter(|route| route.function == function).collect();
+        let [route] = routes.as_slice() else { panic!("{function}: {routes:?}") };
+        let scopes = [operation.scope, ADMIN_SCOPE].map(str::to_owned).to_vec();
+        assert_eq!(route.scopes, Some(scopes), "{function}");
+        // `ANY` and `$default` would take preflight requests from API Gateway.
+        assert!(["GET", "POST", "PATCH", "PUT", "DELETE"].contains(&&*route.method), "{function}");
+    }
+    let operations = operations::ALL.iter().map(|operation| operation.function());
+    let public: BTreeSet<String> = [documentation::FUNCTION.to_owned()].into();
+    for route in declared.iter().filter(|route| route.scopes.is_none()) {
+        assert!(public.contains(&route.function), "{} needs no token", route.function);
+    }
+    let routed = declared.iter().map(|route| route.function.clone()).collect();
+    assert_same("the code", &operations.chain(public).collect(), "template.yaml", &routed);
+}
+
+/// Returns the names of the query parameters of an operation in the OpenAPI document.
+fn documented_query(document: &Value, operation: &Operation) -> BTreeSet<String> {
+    let items = document["paths"].as_object().expect("paths").values();
+    let mut described = items.flat_map(|item| item.as_object().expect("operations").values());
+    let described = described.find(|described| described["operationId"] == operation.id);
+    let described = described.unwrap_or_else(|| panic!("{} is not documented", operation.id));
+    let parameters = described["parameters"].as_array().into_iter().flatten();
+    let queries = parameters.filter(|parameter| parameter["in"] == "query");
+    queries.map(|query| query["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+#[test]
+fn every_operation_documents_the_query_parameters_that_it_accepts() {
+    let document: Value = serde_json::from_str(&openapi::document()).expect("JSON");
+    for operation in operations::ALL {
+        let accepted = operation.query.iter().map(|&name| name.to_owned()).collect();
+        let documented = documented_query(&document, operation);
+        assert_same(operation.id, &accepted, "the OpenAPI document", &documented);
+    }
+}
+
+#[test]
+fn cargo_lambda_has_the_routes_of_the_template() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let manifest: toml::Table = manifest.parse().expect("TOML");
+    let router = &manifest["workspace"]["metadata"]["lambda"]["watch"]["router"];
+    let text = |route: &toml::Value, field: &str| route[field].as_str().expect("text").to_owned();
+    let mut routed: BTreeSet<(Route, String)> = BTreeSet::new();
+    for (path, routes) in router.as_table().expect("a router") {
+        for route in routes.as_array().expect("routes") {
+            routed.insert(((text(route, "method"), path.clone()), text(route, "function")));
+        }
+    }
+    let declared = routes().into_iter().flat_map(|(function, routes)| {
+        routes.into_iter().map(move |route| (route, function.clone()))
+    });
+    assert_same("the router in Cargo.toml", &routed, "template.yaml", &declared.collect());
+}
+
+#[test]
+fn every_event_has_a_route_of_its_function() {
+    for (function, routes) in routes().into_iter().filter(|(_, routes)| !routes.is_empty()) {
+        let event = event(&function);
+        let request = lambda_http::request::from_str(&event.to_string())
+            .unwrap_or_else(|error| panic!("{function}: {error}"));
+        let route = routes.iter().find(|(method, path)| {
+            event["routeKey"] == format!("{method} {path}") // as API Gateway writes it
+        });
+        let (method, path) = route
+            .unwrap_or_else(|| panic!("{function}: {} is not in {routes:?}", event["routeKey"]));
+        assert_eq!(request.method().as_str(), method, "{function}");
+        let mut expected = path.clone();
+        for (name, value) in request.path_parameters().iter() {
+            expected = expected.replace(&format!("{{{name}}}"), value);
+        }
+        assert_eq!(request.raw_http_path(), expected, "{function}");
+    }
+}
+
+/// Returns the properties of the resources of this type.
+fn properties(kind: &str) -> BTreeMap<String, Value> {
+    let resources = resources(kind).into_iter();
+    resources.map(|(name, resource)| (name, resource["Properties"].clone())).collect()
+}
+
+fn words(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().map(|word| word.as_str().expect("a word")).collect()
+}
+
+#[test]
+fn no_function_can_be_deployed_without_authentication() {
+    assert_eq!(yaml()["Globals"]["Function"]["Environment"]["Variables"]["AUTH"], "jwt");
+    let auth = &properties("AWS::Serverless::HttpApi")["Api"]["Auth"];
+    assert_eq!(auth["DefaultAuthorizer"], "Jwt", "a route without Auth needs a token");
+    assert_eq!(auth["Authorizers"]["Jwt"]["IdentitySource"], "$request.header.Authorization");
+    for (name, function) in properties("AWS::Serverless::Function") {
+        assert!(function["Environment"]["Variables"]["AUTH"].is_null(), "{name} overrides AUTH");
+        assert!(function["FunctionUrlConfig"].is_null(), "{name} has a URL outside the API");
+        for event in function["Events"].as_object().expect("events").values() {
+            let kind = event["Type"].as_str().expect("a type");
+            assert!(["HttpApi", "ScheduleV2"].contains(&kind), "{name}: {kind}");
+        }
+    }
+}
+
+/// The allowed scopes matter: every holder of a client can request all of them, so `chat/admin` would
+/// make each of them an administrator, and `aws.cognito.signin.user.admin` would let them change their
+/// own attributes.
+#[test]
+fn no_client_can_request_more_scopes_than_it_needs() {
+    let clients = properties("AWS::Cognito::UserPoolClient");
+    let names: Vec<&str> = clients.keys().map(String::as_str).collect();
+    assert_eq!(names, ["BackendClient", "SmokeTestClient", "WebClient"]);
+    for (name, client) in &clients {
+        assert_eq!(client["AllowedOAuthFlowsUserPoolClient"], true, "{name}: flows are limited");
+        let flows = words(&client["ExplicitAuthFlows"]);
+        assert_eq!(
+            flows,
+            ["ALLOW_REFRESH_TOKEN_AUTH"],
+            "{name}: passwords on the sign-in page only"
+        );
+        let (secret, allowed): (bool, &[&str]) = match &*words(&client["AllowedOAuthFlows"]) {
+            // A web page or an app cannot keep a secret.
+            ["code"] => (false, &["openid", "chat/read", "chat/write"]),
+            // A backend proves its identity by the secret.
+            ["client_credentials"] => (true, &["chat/read", "chat/write"]),
+            flows => panic!("{name}: {flows:?}"),
+        };
+        assert_eq!(client["GenerateSecret"], secret, "{name}");
+        assert_eq!(words(&client["AllowedOAuthScopes"]), allowed, "{name}");
+    }
+    let server = &properties("AWS::Cognito::UserPoolResourceServer")["Scopes"];
+    assert_eq!(server["Identifier"], "chat");
+    let scopes = server["Scopes"].as_array().expect("scopes").iter();
+    let scopes: Vec<&Value> = scopes.map(|scope| &scope["ScopeName"]).collect();
+    assert_eq!(scopes, ["read", "write", "admin"]);
+    let api = &properties("AWS::Serverless::HttpApi")["Api"];
+    let audience = api["Auth"]["Authorizers"]["Jwt"]["JwtConfiguration"]["audience"].to_string();
+    for name in names {
+        assert!(audience.contains(name), "tokens of {name} are accepted");
+    }
+}
+
+#[test]
+fn users_cannot_sign_up_unless_the_operator_allows_it() {
+    assert_eq!(yaml()["Parameters"]["SelfSignUp"]["Default"], "false");
+}
+
+#[test]
+fn no_environment_variable_contains_a_secret() {
+    let yaml = yaml();
+    let functions = properties("AWS::Serverless::Function");
+    let environments = functions.values().map(|function| &function["Environment"]);
+    for environment in environments.chain([&yaml["Globals"]["Function"]["Environment"]]) {
+        let environment = environment.to_string();
+        let secret = environment.contains("ClientSecret") || environment.contains("resolve:");
+        assert!(!secret, "{environment}");
+    }
+    let parameters = yaml["Parameters"].as_object().expect("parameters");
+    let only_names = |name: &String| !name.contains("Secret") || name.ends_with("Arn");
+    assert!(parameters.keys().all(only_names), "a parameter names a secret and never contains it");
+}
