@@ -23,7 +23,7 @@ pub struct Protected<'r> {
     pub kind: &'static str,
     /// The `sub` of its owner.
     pub owner: &'r str,
-    /// Whether it is marked deleted.
+    /// True if it is marked deleted.
     pub deleted: bool,
 }
 

@@ -21,7 +21,7 @@ pub struct Conversation {
     pub author: Option<Profile>,
     /// The `seq` of its newest message; 0 if it has none.
     pub last_seq: Seq,
-    /// When the newest message was accepted; `None` if there is none.
+    /// When the newest message was accepted; `None` before the first.
     #[schema(required)]
     pub last_message_at: Option<Time>,
     /// The version, as in the conversation's `ETag`: 1, and 1 more with each change. Messages do not

@@ -39,7 +39,7 @@ pub enum Error {
     RateLimited {
         /// Seconds to wait.
         retry_after: u32,
-        /// What the profile may still post.
+        /// The posts that are left.
         quota: Quota,
     },
     /// The conversation receives more posts than it can store.

@@ -1,4 +1,4 @@
-//! JSON as it was sent: duplicate members stay visible, and numbers keep their spelling.
+//! JSON without loss: duplicate members stay visible, and numbers keep their spelling.
 
 use std::fmt::{self, Write};
 
@@ -47,7 +47,7 @@ pub(crate) fn compact(json: &str) -> String {
     json.chars().filter(keep).collect()
 }
 
-/// Returns JSON in a form in which two texts of the same value are equal: members sorted, strings with
+/// Returns JSON in a canonical form, equal for all texts of one value: members sorted, strings with
 /// one spelling. Numbers keep their spelling.
 ///
 /// # Errors

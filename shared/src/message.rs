@@ -54,7 +54,7 @@ pub enum Kind {
     Text,
     /// The service added it: a congratulation.
     Action,
-    /// Nobody: the post with this `seq` never completed. It shows as deleted.
+    /// No author: the post with this `seq` never completed. It shows as deleted.
     Void,
 }
 
@@ -91,7 +91,7 @@ impl Metadata {
     /// The largest metadata, in bytes of compact JSON.
     pub const MAX: usize = 4096;
 
-    /// How deep its arrays and objects may be nested. Some clients parse no more than 100 levels.
+    /// The deepest nesting of arrays and objects. Some clients parse no more than 100 levels.
     pub const MAX_LEVELS: usize = 32;
 
     /// Returns the compact JSON text.
@@ -182,7 +182,7 @@ pub struct Changes {
     pub results: Vec<Message>,
     /// Where to continue.
     pub cursor: Cursor,
-    /// Whether more can be read immediately.
+    /// True if more can be read immediately.
     pub more: bool,
 }
 
@@ -213,7 +213,7 @@ pub struct MessagePatch {
 pub struct Reward {
     /// The text.
     pub text: String,
-    /// Who is congratulated, on which total.
+    /// The profile that is congratulated, and its total.
     pub metadata: Metadata,
 }
 

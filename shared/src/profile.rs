@@ -22,9 +22,9 @@ pub struct Profile {
     /// 0–100 characters.
     #[schema(value_type = Name)]
     pub job_title: String,
-    /// How many messages the profile has posted.
+    /// The number of messages that the profile has posted.
     pub points: u64,
-    /// Whether its creator was an administrator.
+    /// True if its creator was an administrator.
     pub is_admin: bool,
     /// The version, as in the profile's `ETag`: 1, and 1 more with each change. Points do not count.
     pub version: u64,

@@ -2,10 +2,10 @@
 
 use crate::Time;
 
-/// How many seconds of tokens a full bucket holds.
+/// A full bucket holds the tokens of this many seconds.
 const BURST_SECONDS: u32 = 10;
 
-/// How many posts a profile may send per second; unlimited if 0.
+/// The number of posts that a profile may send per second; unlimited if 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit(pub u32);
 
@@ -18,7 +18,7 @@ pub struct Bucket {
     pub at: Time,
 }
 
-/// What a client may still post: the values of the headers `RateLimit` and `RateLimit-Policy`. Source:
+/// The posts that a client has left: the values of the headers `RateLimit` and `RateLimit-Policy`. Source:
 /// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{Error, Result, Seq};
 
-/// What a client expects of the resource that it changes or deletes.
+/// The version that a client expects of the resource that it changes or deletes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum IfMatch {
     /// No expectation, or only that the resource exists.
@@ -29,7 +29,7 @@ impl IfMatch {
     }
 }
 
-/// How far a client has followed a conversation: all messages up to `seq`, and all changes up to
+/// The part of a conversation that a client has read: all messages up to `seq`, and all changes up to
 /// `change`. Written `12.3`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {

@@ -22,7 +22,7 @@ const COGNITO: &str = "https://cognito-idp.";
 /// The longest `sub`, in bytes. Source: OpenID Connect Core 1.0, section 2.
 const MAX_SUBJECT: usize = 255;
 
-/// Whether requests need a verified access token.
+/// The authentication that requests need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
     /// They do. API Gateway verifies the token and puts its claims into the event.

@@ -1,4 +1,4 @@
-//! What a handler works with: the table, the caller and the request.
+//! The input of a handler: the table, the caller and the request.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::error::Error;
 
-/// How long before the end of the invocation a request is answered, with whatever is known then.
+/// The time between the answer to a request and the end of its invocation.
 const MARGIN: Duration = Duration::from_secs(2);
 /// The time for an invocation whose deadline is unknown.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);

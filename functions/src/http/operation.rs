@@ -20,7 +20,7 @@ use super::error::Error;
 use super::invocation::{Invocation, deadline};
 use super::reply::Reply;
 
-/// Whether this process has answered no request yet.
+/// True until this process has answered a request.
 static COLD: AtomicBool = AtomicBool::new(true);
 
 /// A handler with its arguments applied.

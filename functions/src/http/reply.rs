@@ -9,7 +9,7 @@ use shared::{Conversation, Message, PostedMessage, Profile, Quota};
 
 use super::error::Error;
 
-/// What a handler returns.
+/// The result of a handler.
 pub type Reply = Result<Response<Body>, Error>;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");

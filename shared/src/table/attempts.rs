@@ -15,7 +15,7 @@ use super::client::Table;
 use crate::error::Cause;
 use crate::{Error, Result};
 
-/// What a request changes, and so what an undecided attempt at it means.
+/// The effect of a request, which decides what an undecided attempt at it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     /// Nothing that a client notices: a read, or a reserved place. Undecided attempts are harmless.

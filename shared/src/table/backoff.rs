@@ -5,14 +5,14 @@ use std::time::Duration;
 /// The least time for an attempt. With less time left none is sent: it might end undecided.
 pub const SHORTEST_ATTEMPT: Duration = Duration::from_millis(400);
 
-/// What the pause before the next attempt depends on.
+/// The facts that the pause before the next attempt depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Setback {
-    /// How many attempts were made.
+    /// The number of attempts so far.
     pub made: u32,
     /// The time until the deadline.
     pub left: Duration,
-    /// Whether the attempt was a transaction that DynamoDB throttled.
+    /// True if the attempt was a transaction that DynamoDB throttled.
     pub throttled: bool,
 }
 

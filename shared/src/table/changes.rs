@@ -2,7 +2,7 @@
 //!
 //! A transaction can be seen in part: a change may be visible before its message shows it, and the
 //! reverse. So a follower passes a change only when its message shows it, and `settled_change` records
-//! up to which change that is known.
+//! the last change that is known to be shown.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use super::transactions::{Decision, Slot, Writes};
 use crate::message::{Changes, ConversationHead};
 use crate::{Caller, ConversationId, Cursor, Error, Limit, Result, Seq};
 
-/// How many transactions a change sends at most.
+/// The most transactions that a change sends.
 pub(super) const MAX_TRANSACTIONS: u32 = 8;
 
 /// The changes after a cursor, and what their messages show.
@@ -30,7 +30,7 @@ struct Seen {
     change: u64,
     /// The messages that the passed changes name.
     named: HashMap<Seq, MessageItem>,
-    /// Whether more changes follow than a page holds.
+    /// True if more changes follow than a page holds.
     cut: bool,
 }
 

@@ -46,7 +46,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// What one request has used.
+/// The requests and capacity units that one request has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
     /// Requests sent to DynamoDB, including repeated ones.

@@ -1,4 +1,4 @@
-//! How a conversation is deleted: it is marked first, and its items are removed later.
+//! Deletion of conversations: a conversation is marked first, and its items are removed later.
 //!
 //! While requests that started before the mark may still write, nothing is removed. Otherwise a late
 //! transaction could store a message in a conversation that has been removed.
@@ -17,10 +17,10 @@ use super::keys::{Attributes, DELETED, Key, conversation_pk};
 use super::requests::{if_owned, if_version};
 use crate::{Caller, ConversationId, Error, IfMatch, Limit, Result, Time};
 
-/// How long after its deletion a conversation's items are kept. No request lasts that long.
+/// The time from a conversation's deletion to the removal of its items. No request lasts that long.
 pub(super) const RETENTION: Duration = Duration::from_secs(10 * 60);
 
-/// What one run of `purge-deleted` achieved.
+/// The result of one run of `purge-deleted`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
     /// Conversations that were removed completely.

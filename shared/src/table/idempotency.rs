@@ -23,9 +23,9 @@ use super::transactions::{Decision, Slot};
 use crate::json::canonical;
 use crate::{Caller, Error, IdempotencyKey, Metadata, Result, Time};
 
-/// How long a key is kept, in seconds: 7 days.
+/// The lifetime of a key, in seconds: 7 days.
 const LIFETIME: i64 = 7 * 24 * 60 * 60;
-/// How long the resource of a new key may be invisible to a read, in seconds.
+/// The time in which the resource of a new key may be invisible to a read, in seconds.
 const VISIBILITY: i64 = 10;
 
 /// The result of a POST.
@@ -33,7 +33,7 @@ const VISIBILITY: i64 = 10;
 pub struct Created<T> {
     /// The resource.
     pub resource: T,
-    /// Whether an earlier request with the same key created it.
+    /// True if an earlier request with the same key created it.
     pub replayed: bool,
 }
 
@@ -43,15 +43,15 @@ pub(super) struct KeyedRequest {
     fingerprint: String,
 }
 
-/// What the key of an earlier, equal request refers to.
+/// The resource that the key of an earlier, equal request refers to.
 pub(super) struct Earlier<R> {
     /// The id of the resource, or the `seq` of a message.
     pub(super) resource: R,
-    /// Whether the resource may still be invisible to a read.
+    /// True if the resource may still be invisible to a read.
     pub(super) recent: bool,
 }
 
-/// What a key was used for.
+/// The use of a key so far.
 pub(super) enum KeyUse<R> {
     /// Nothing, or it has expired.
     Free,

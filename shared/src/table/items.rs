@@ -96,8 +96,7 @@ pub(super) struct ConversationItem {
     pub(super) author_id: ProfileId,
     /// The highest reserved `seq`. Messages up to it may still be in flight.
     pub(super) last_seq: Seq,
-    /// The second in which the last post was admitted (seconds since 1970), and `last_seq` when that
-    /// second began.
+    /// The second of the last admitted post (seconds since 1970), and `last_seq` when that second began.
     pub(super) window: i64,
     pub(super) window_seq: Seq,
     #[serde(skip_serializing_if = "Option::is_none")]

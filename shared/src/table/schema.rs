@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{
 use super::client::Table;
 use crate::{Error, Result};
 
-/// How a table is declared.
+/// The declaration of a table.
 #[derive(Clone, Debug)]
 pub struct TableSchema {
     /// The attributes that keys use: name, and type `S`, `N` or `B`.
@@ -32,7 +32,7 @@ pub struct IndexSchema {
     pub name: String,
     /// The key.
     pub key: KeySchema,
-    /// What it copies: `KEYS_ONLY` or `ALL`.
+    /// The attributes that it copies: `KEYS_ONLY` or `ALL`.
     pub projection: String,
 }
 

@@ -11,7 +11,7 @@ use super::attempts::{Attempts, Failure, classify};
 use super::items::from_attributes;
 use crate::{Error, Result};
 
-/// What one write of a transaction is for.
+/// The purpose of one write of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Slot {
     /// The resource that a POST creates.

@@ -32,9 +32,10 @@ use crate::{
     Result, Seq, Time,
 };
 
-/// How many transactions a post sends at most.
+/// The most transactions that a post sends.
 const MAX_TRANSACTIONS: u32 = 8;
-/// How many places of one conversation are reserved per second. A partition stores about 310 messages.
+/// The most places of one conversation that are reserved per second. A partition stores about 310
+/// messages.
 const MAX_PLACES_PER_SECOND: u64 = 300;
 
 /// The result of a post.
@@ -42,7 +43,7 @@ const MAX_PLACES_PER_SECOND: u64 = 300;
 pub struct Posted {
     /// The message.
     pub created: Created<PostedMessage>,
-    /// What the author may still post; `None` if unlimited, or for a replay.
+    /// The posts that the author has left; `None` if unlimited, or for a replay.
     pub quota: Option<Quota>,
 }
 
@@ -73,7 +74,7 @@ impl Places {
     }
 }
 
-/// What a post does next.
+/// The next step of a post.
 enum Step {
     Reserve(Box<ProfileItem>),
     Commit(Box<ProfileItem>, Places),
