@@ -20,7 +20,7 @@ pub(crate) fn open(file: &Path) -> Result<Database, String> {
         return Err(named("is a directory, not a database file".into()));
     }
     let unusable = |error: rusqlite::Error| format!("not a usable database file: {error}");
-    claim_format(path).map_err(unusable).and_then(|format| check(format)).map_err(named)?;
+    claim_format(path).map_err(unusable).and_then(check).map_err(named)?;
     Database::new(path).map_err(|error| named(format!("not a usable database file: {error}")))
 }
 

@@ -213,33 +213,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_is_answered_in_this_process_as_it_is_on_the_port() {
+    async fn requests_in_this_process_and_on_the_port_have_the_same_result() {
         let database = open(None).expect("a database");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let far = Table::connect(&serve(listener, database.clone()).expect("an address"), "chat");
         let near = Table::with_http_client(client(database), "chat");
         let declaration = Template::parse(TEMPLATE).expect("the template").table;
-        near.create(&declaration).await.expect("a table");
-        far.create(&declaration).await.expect("the same one, which is there");
+        near.create(&declaration).await.expect("a new table");
+        far.create(&declaration).await.expect("the same table");
 
-        let (ada_herself, somebody) = (Caller::User("ada".into()), Caller::User("somebody".into()));
-        let profile =
-            near.create_profile(&ada_herself, ada(), None).await.expect("a profile").resource;
+        let [owner, stranger] = ["ada", "eve"].map(|subject| Caller::User(subject.into()));
+        let profile = near.create_profile(&owner, ada(), None).await.expect("a profile").resource;
+        let mut usages = Vec::new();
         for table in [&near, &far] {
             let table =
                 table.for_request(tokio::time::Instant::now() + std::time::Duration::from_secs(5));
             assert_eq!(
-                table.get_profile(&somebody, profile.id).await.expect("a profile").first_name,
+                table.get_profile(&stranger, profile.id).await.expect("a profile").first_name,
                 "Ada"
             );
-            let refused = table.delete_profile(&somebody, profile.id, &IfMatch::Any).await;
+            let refused = table.delete_profile(&stranger, profile.id, &IfMatch::Any).await;
             assert!(
                 matches!(refused, Err(Error::Forbidden)),
-                "a failed condition brings the item along: {refused:?}"
+                "a failed condition returns the item: {refused:?}"
             );
-            assert_eq!((table.usage().requests, table.usage().read_units), (2, 1.0));
+            usages.push(table.usage());
         }
-        far.delete_profile(&ada_herself, profile.id, &IfMatch::Any).await.expect("deleted");
-        assert!(matches!(near.get_profile(&somebody, profile.id).await, Err(Error::NotFound(_))));
+        assert_eq!((usages[0].requests, usages[0]), (2, usages[1]));
+        far.delete_profile(&owner, profile.id, &IfMatch::Any).await.expect("deleted");
+        assert!(matches!(near.get_profile(&stranger, profile.id).await, Err(Error::NotFound(_))));
     }
 }

@@ -3,11 +3,8 @@
 //! Needs Chromium and its driver (Debian's `chromium` and `chromium-driver`):
 //! `cargo test -p tests --features browser --test browser`. With `PICTURES` set, what the person sees is kept in `docs/pictures`.
 
-#[allow(
-    dead_code,
-    unreachable_pub,
-    reason = "this target needs a part of what the other one does"
-)]
+mod hostile;
+
 use std::env;
 use std::fs;
 use std::path::Path;
@@ -45,6 +42,11 @@ impl Drop for Browser {
 
 impl Browser {
     async fn start(url: &str, profile: &Path) -> Self {
+        Self::start_with(url, profile, &[]).await
+    }
+
+    /// Starts a browser with more arguments.
+    async fn start_with(url: &str, profile: &Path, arguments: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port")
@@ -58,7 +60,8 @@ impl Browser {
             .spawn();
         let process = process.expect("chromedriver, from Debian's chromium-driver");
         let driver = format!("http://127.0.0.1:{port}");
-        let arguments = [
+        let user_data = format!("--user-data-dir={}", profile.display());
+        let fixed = [
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
@@ -69,8 +72,9 @@ impl Browser {
             "--disable-sync",
             "--disable-dev-shm-usage",
             "--window-size=1440,900",
-            &format!("--user-data-dir={}", profile.display()),
+            &user_data,
         ];
+        let arguments = [&fixed, arguments].concat();
         let capabilities = json!({
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
