@@ -1,4 +1,4 @@
-//! How a deleted conversation is removed: it is marked, and `purge-deleted` removes it 10 minutes later.
+//! A deleted conversation is marked at first; `purge-deleted` removes it 10 minutes later.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -203,8 +203,8 @@ async fn a_function_starts_without_its_table() {
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
-/// The SDK would repeat a request after an internal error. `warm_up` has no time for a second attempt,
-/// so a second request would be the SDK's.
+/// The SDK would repeat a request after an internal error. `warm_up` has no time for a second
+/// attempt, so a second request would be the SDK's.
 #[tokio::test]
 async fn the_sdk_does_not_retry() {
     let attempts = Arc::new(AtomicU32::new(0));
@@ -307,8 +307,8 @@ async fn a_post_writes_nothing_if_the_reads_took_too_long() {
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
 }
 
-/// The first attempt arrives late: after the second, which conflicts with it, after the third, which is
-/// committed, and after the profile was deleted.
+/// The first attempt arrives last: after the second, which a conflict refuses, after the
+/// third, which is committed, and after the profile was deleted.
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_arrives_late_does_not_create_a_deleted_profile_again() {
     let database = engine::open(None).expect("a database");

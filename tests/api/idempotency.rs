@@ -58,12 +58,11 @@ async fn another_spelling_of_the_same_json_is_a_repeat() {
         format!(r#"{{"author_id":"{author_id}","text":"é/A","metadata":{{"a":1.0,"b":["x"]}}}}"#);
     let first = api.post_text_with_key(&path, &key, &first).await.expect(201);
     let upper = author_id.to_uppercase();
+    let escaped = r#""metadata":{"a":1.0,"\u0062":["\u0078"]}"#;
     for body in [
         format!(r#"{{"author_id":"{author_id}", "text":"é/A", "metadata":{{"a":1.0,"b":["x"]}}}}"#),
         format!(r#"{{"metadata":{{"b":["x"],"a":1.0}},"text":"é/A","author_id":"{author_id}"}}"#),
-        format!(
-            r#"{{"author_id":"{author_id}","te\u0078t":"\u00e9\/\u0041","metadata":{{"a":1.0,"\u0062":["\u0078"]}}}}"#
-        ),
+        format!(r#"{{"author_id":"{author_id}","te\u0078t":"\u00e9\/\u0041",{escaped}}}"#),
         format!(r#" {{"author_id":"{upper}","text":"é/A","metadata":{{ "a" : 1.0, "b":["x"]}}}} "#),
     ] {
         let repeat = api.post_text_with_key(&path, &key, &body).await;
@@ -298,7 +297,7 @@ async fn a_repeat_waits_for_items_that_are_committed_and_not_visible_yet() {
         (&profile, "PROFILE"),
         (&conversation, "CONVERSATION"),
         (&message, "MESSAGE#000000000010"),
-        // Of the tenth message, which is in the conversation by now, only the congratulation is hidden.
+        // Only the congratulation of the tenth message is hidden.
         (&message, "MESSAGE#000000000011"),
     ] {
         let key = format!("key-of-{path}");

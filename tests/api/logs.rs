@@ -1,5 +1,5 @@
-//! The log has one line for each request, and nothing that a client sent. A target of its own: a process
-//! has one log.
+//! The log has one line for each request, and nothing that a client sent. This is a target of its
+//! own, because a process has one log.
 
 use std::io::{Result, Write};
 use std::panic;

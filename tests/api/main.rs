@@ -4,8 +4,8 @@
 //! - `pages`: lists, in both directions
 //! - `points`: points and congratulations, also under concurrent posts
 //! - `idempotency`: a repeated POST has no second effect
-//! - `access`: which caller may do what, on every route; `callers`: the callers and their tokens
-//! - `requests`: what is refused before a handler runs, and what the gateway answers
+//! - `access`: which caller may do what, on every route
+//! - `requests`: requests that are refused before a handler runs, and the gateway's own responses
 //! - `problems`: the code and the text of every error
 //! - `bad_input`: generated events and requests
 //! - `faults`: unanswered, unreadable and refused requests to DynamoDB
@@ -19,19 +19,18 @@
 //!
 //! `logs.rs` and the folders `simulation` and `browser` are targets of their own.
 //!
-//! Each test has a table of its own on an engine of its own. With `AWS_ENDPOINT_URL_DYNAMODB` set, all
-//! tests use that engine. With `CHAT_API_URL` set, tests that need no table of their own use that
-//! service.
+//! Each test has a table of its own on an engine of its own. With `AWS_ENDPOINT_URL_DYNAMODB` set,
+//! all tests use that engine. With `CHAT_API_URL` set, tests that need no table of their own use
+//! that service.
 //!
 //! `tests/dynamodb-local` runs the tests on DynamoDB Local, which differs from the embedded engine:
-//! - It reports 2 capacity units for a whole transaction. DynamoDB and the embedded engine report 2 for
-//!   each written item, so `cost` always uses the embedded engine.
+//! - It reports 2 capacity units for a whole transaction. DynamoDB and the embedded engine report 2
+//!   for each written item, so `cost` always uses the embedded engine.
 //! - It reports a conflict (`TransactionConflict`) when transactions meet, as DynamoDB does. The
 //!   embedded engine never does.
 
 mod access;
 mod bad_input;
-mod callers;
 mod conversations;
 mod cost;
 mod deletion;

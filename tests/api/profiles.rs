@@ -25,7 +25,8 @@ async fn a_new_profile_has_defaults_and_can_be_read() {
 async fn all_invalid_fields_of_a_profile_are_reported_together() {
     let api = Api::start().await;
     let body = json!({
-        "first_name": " ", "last_name": 5, "job_title": "x".repeat(101), "points": 7, "colour": "red",
+        "first_name": " ", "last_name": 5, "job_title": "x".repeat(101),
+        "points": 7, "colour": "red",
     });
     let fields = api.post("/profiles", &body).await.invalid_fields();
     assert_eq!(fields, ["colour", "first_name", "job_title", "last_name", "points"]);

@@ -1,4 +1,4 @@
-//! What is refused before a handler runs, and what the gateway answers.
+//! Requests that are refused before a handler runs, and the responses of the gateway itself.
 
 use lambda_http::RequestExt;
 
@@ -135,7 +135,7 @@ async fn every_response_has_the_security_headers() {
     }
 }
 
-/// An event with a Host that is no name or address, or with a header that is not ASCII.
+/// Covers events with an invalid Host, or with a header that is not ASCII.
 #[tokio::test]
 async fn headers_that_no_handler_reads_may_have_any_value() {
     let api = Api::start_isolated().await;
@@ -170,7 +170,7 @@ async fn headers_that_no_handler_reads_may_have_any_value() {
 }
 
 #[tokio::test]
-async fn query_parameters_are_read_from_a_query_that_is_no_valid_url() {
+async fn query_parameters_are_read_even_if_the_query_is_invalid_in_a_url() {
     for (query, name, value) in
         [("limit=5", "limit", "5"), ("limit=\"5\"", "limit", "\"5\""), ("<é>#=a b", "<é>#", "a b")]
     {
@@ -185,7 +185,7 @@ async fn query_parameters_are_read_from_a_query_that_is_no_valid_url() {
     }
 }
 
-/// `tests/real-binaries` runs this against the real binaries, and then searches their logs for the word.
+/// `tests/real-binaries` runs this against the real binaries, and searches their logs for `canary`.
 #[tokio::test]
 async fn a_canary_is_posted_and_refused() {
     let api = Api::start().await;

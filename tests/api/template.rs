@@ -144,9 +144,9 @@ fn no_function_can_be_deployed_without_authentication() {
     }
 }
 
-/// The allowed scopes matter: every holder of a client can request all of them, so `chat/admin` would
-/// make each of them an administrator, and `aws.cognito.signin.user.admin` would let them change their
-/// own attributes.
+/// Every holder of a client can request all of its scopes. So `chat/admin` would make each holder
+/// an administrator, and `aws.cognito.signin.user.admin` would let them change their own
+/// attributes.
 #[test]
 fn no_client_can_request_more_scopes_than_it_needs() {
     let clients = properties("AWS::Cognito::UserPoolClient");

@@ -11,15 +11,15 @@ use axum::routing::get;
 use dynoxide::Database;
 use local::engine;
 use shared::Table;
+use tests::service::{Api, Value, json, parse_template};
+use tokio::net::TcpListener;
 
-use super::*;
+use crate::driver::{Browser, DESKTOP, REBOUND_HOST};
 
 /// A name in the table that no attack may read.
 const SECRET: &str = "Ada-the-secret";
 /// A name that attacks write.
 const MARK: &str = "Mallory";
-/// The name that resolves to this machine.
-const EVIL: &str = "evil.example";
 
 /// Sends requests one after the other. Returns a line for each: the type of the response, its status and
 /// its body as far as the page can read them, or "blocked".
@@ -54,7 +54,7 @@ impl Target {
         let database = engine::open(None).expect("a database");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let engine = engine::serve(listener, database.clone()).expect("an engine");
-        let template = tests::service::parse_template();
+        let template = parse_template();
         let table = Table::with_http_client(engine::client(database.clone()), "chat");
         table.create(&template.table).await.expect("a table");
         let api = Api::serve(&template, table).await;
@@ -113,20 +113,18 @@ impl Target {
     }
 }
 
-impl Browser {
-    /// Sends requests from the current page. Returns what the page learns of each response.
-    async fn send(&self, requests: &[Value]) -> Vec<String> {
-        let lines = self.client.execute_async(SEND, vec![json!(requests)]).await;
-        serde_json::from_value(lines.expect("responses")).expect("strings")
-    }
+/// Sends requests from the current page. Returns what the page learns of each response.
+async fn send(browser: &Browser, requests: &[Value]) -> Vec<String> {
+    let lines = browser.run(SEND, json!(requests)).await;
+    serde_json::from_value(lines).expect("strings")
+}
 
-    /// Fails if one of these requests is successful or shows anything of the table.
-    async fn attack(&self, requests: &[Value]) {
-        for (request, line) in requests.iter().zip(self.send(requests).await) {
-            assert!(!line.contains(SECRET), "{request} reads the table: {line}");
-            let refused = ["blocked", "opaque", "basic 421", "basic 403"];
-            assert!(refused.iter().any(|start| line.starts_with(start)), "{request}: {line}");
-        }
+/// Fails if one of these requests is accepted or shows anything of the table.
+async fn attack(browser: &Browser, requests: &[Value]) {
+    for (request, line) in requests.iter().zip(send(browser, requests).await) {
+        assert!(!line.contains(SECRET), "{request} reads the table: {line}");
+        let refused = ["blocked", "opaque", "basic 421", "basic 403"];
+        assert!(refused.iter().any(|start| line.starts_with(start)), "{request}: {line}");
     }
 }
 
@@ -143,35 +141,31 @@ async fn serve_page() -> String {
 async fn a_hostile_page_can_neither_read_nor_change_the_table() {
     let target = Target::start().await;
     let before = target.items();
-    let folder = tempfile::tempdir().expect("a folder");
-    let rule = format!("--host-resolver-rules=MAP {EVIL} 127.0.0.1");
-    let browser = Browser::start_with(target.api.url(), folder.path(), &[&rule]).await;
-    let as_evil = |url: &str| url.replace("127.0.0.1", EVIL);
+    let browser = Browser::open(target.api.url(), DESKTOP).await;
+    let rebound = |url: &str| url.replace("127.0.0.1", REBOUND_HOST);
     let (api, engine) = (target.api.url(), target.engine.as_str());
 
     // The API's own page can read the table, so requests from a page do arrive.
-    browser.client.goto(api).await.expect("the API's page");
-    let own = browser.send(&[json!({ "url": format!("{api}/profiles") })]).await;
+    let own = send(&browser, &[json!({ "url": format!("{api}/profiles") })]).await;
     assert!(own[0].starts_with("basic 200") && own[0].contains(SECRET), "{own:?}");
 
     let everything = [target.attacks_on_api(api), target.attacks_on_engine(engine)].concat();
     // A page of another origin, by address and by name.
     let page = serve_page().await;
-    for origin in [page.clone(), as_evil(&page)] {
-        browser.client.goto(&origin).await.expect("a hostile page");
+    for origin in [page.clone(), rebound(&page)] {
+        browser.load(&origin).await;
         assert_eq!(browser.eval("document.title").await, json!("A page"));
-        browser.attack(&everything).await;
+        attack(&browser, &everything).await;
     }
     // DNS rebinding: the page is of the same origin as the port that it attacks.
     for (port, attacks) in [
-        (as_evil(api), target.attacks_on_api(&as_evil(api))),
-        (as_evil(engine), target.attacks_on_engine(&as_evil(engine))),
+        (rebound(api), target.attacks_on_api(&rebound(api))),
+        (rebound(engine), target.attacks_on_engine(&rebound(engine))),
     ] {
-        browser.client.goto(&port).await.expect("a response, though an error");
+        browser.load(&port).await;
         assert_eq!(browser.eval("location.origin").await, json!(port));
-        browser.attack(&attacks).await;
-        browser.attack(&everything).await;
+        attack(&browser, &attacks).await;
+        attack(&browser, &everything).await;
     }
     assert_eq!(target.items(), before);
-    browser.client.clone().close().await.expect("closed");
 }

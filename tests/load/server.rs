@@ -1,4 +1,4 @@
-//! The local server in a process of its own.
+//! The development server in its own process.
 
 use std::collections::HashMap;
 use std::env;
@@ -7,19 +7,19 @@ use std::fs::read_to_string;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// A running server; it is killed when this is dropped.
+/// A running server. Dropping it kills it.
 pub(crate) struct Server {
     process: Child,
-    /// Where the API is.
+    /// The address of the API.
     pub(crate) api: String,
-    /// Where its engine is; empty if its port is closed.
+    /// The address of its engine; empty if its port is closed.
     pub(crate) engine: String,
-    /// Open for as long as the process may write to it.
+    /// Kept open, because the process may write to it.
     _output: BufReader<ChildStdout>,
 }
 
 impl Server {
-    /// Starts one with these flags, on ports that are free, and waits until it listens.
+    /// Starts a server with these flags on free ports, and waits until it listens.
     pub(crate) fn start(flags: &[&OsStr]) -> Self {
         let mut command = Command::new(env::current_exe().expect("this program"));
         command
@@ -46,14 +46,14 @@ impl Server {
         }
     }
 
-    /// What it holds in memory (`VmRSS`), in MiB.
+    /// Returns its memory (`VmRSS`) in MiB.
     pub(crate) fn memory(&self) -> u64 {
         let status = read_to_string(format!("/proc/{}/status", self.process.id())).expect("Linux");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
     }
 
-    /// Ends it with SIGKILL: nothing is put in order.
+    /// Kills it with SIGKILL, without any cleanup.
     pub(crate) fn kill(&mut self) {
         self.process.kill().expect("a process");
         self.process.wait().expect("a process");

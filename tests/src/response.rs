@@ -56,8 +56,8 @@ impl Response {
         if self.text.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// Checks the status, and that the body is problem details (RFC 9457) with the members that this
-    /// service adds. Returns the body.
+    /// Checks the status, and that the body is problem details (RFC 9457) with the members that
+    /// this service adds. Returns the body.
     ///
     /// # Panics
     /// If a check fails.

@@ -29,7 +29,7 @@ pub struct Service {
     pub template: Template,
 }
 
-/// How to start a service. By default it is open, on a new table of the default engine.
+/// The options of a service. By default it is open, on a new table of the default engine.
 #[derive(Debug, Default)]
 pub struct Setup {
     engine: Option<String>,
@@ -124,8 +124,8 @@ impl Api {
         Setup::new().start().await.api
     }
 
-    /// Starts a service that requires access tokens, without an authorizer in front of it and without
-    /// a table behind it.
+    /// Starts a service that requires access tokens, without an authorizer in front of it and
+    /// without a table behind it.
     ///
     /// # Panics
     /// If it cannot start.
@@ -156,7 +156,7 @@ async fn listen(gateway: Gateway) -> Api {
     Api::connect(&url)
 }
 
-/// Returns the endpoint of the engine at `AWS_ENDPOINT_URL_DYNAMODB`, or else of a new embedded engine.
+/// Returns the endpoint in `AWS_ENDPOINT_URL_DYNAMODB`, or else that of a new embedded engine.
 pub async fn engine_endpoint() -> String {
     match env::var("AWS_ENDPOINT_URL_DYNAMODB") {
         Ok(endpoint) if !endpoint.is_empty() => endpoint,

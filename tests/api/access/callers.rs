@@ -1,4 +1,4 @@
-//! The callers of `access`, and their tokens.
+//! The callers and their tokens.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,9 +8,9 @@ use local::authorizer::{AUDIENCE, Authorizer, ISSUER};
 
 use tests::service::{Value, json};
 
-/// What a caller's token allows.
+/// The rights that a caller's token gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(super) enum Role {
     /// Nothing: the token is absent or invalid.
     Unauthenticated,
     /// Nothing: the token has none of the scopes.
@@ -28,17 +28,21 @@ pub(crate) enum Role {
 }
 
 /// A caller: a description, a role, and something that identifies the caller.
-pub(crate) type CallerWith<T> = (&'static str, Role, T);
+pub(super) type CallerWith<T> = (&'static str, Role, T);
 
-pub(crate) const OWNER: &str = "5f2b8c1e-7d8f-4a55-9a44-3f1f6c1f8a10";
-pub(crate) const READ_WRITE: &str = "chat/read chat/write";
+pub(super) const OWNER: &str = "5f2b8c1e-7d8f-4a55-9a44-3f1f6c1f8a10";
+pub(super) const READ_WRITE: &str = "chat/read chat/write";
 
 const COGNITO: &str = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbCdEfGhI";
 
 /// Returns the callers with a valid token, by its claims.
-pub(crate) fn authenticated_callers() -> Vec<CallerWith<Value>> {
+pub(super) fn authenticated_callers() -> Vec<CallerWith<Value>> {
     let claims = |sub: &str, scope: &str| json!({ "sub": sub, "scope": scope });
-    let in_groups = |sub: &str, scope: &str, groups: Value| json!({ "sub": sub, "scope": scope, "cognito:groups": groups });
+    let in_groups = |sub: &str, scope: &str, groups: Value| {
+        let mut claims = claims(sub, scope);
+        claims["cognito:groups"] = groups;
+        claims
+    };
     vec![
         ("the owner", Role::Owner, claims(OWNER, READ_WRITE)),
         (
@@ -86,9 +90,9 @@ pub(crate) fn authenticated_callers() -> Vec<CallerWith<Value>> {
     ]
 }
 
-/// Returns callers that the development authorizer cannot produce, by the claims in the event. `None`
-/// is an event without an authorizer.
-pub(crate) fn callers_by_event() -> Vec<CallerWith<Option<Value>>> {
+/// Returns callers that the development authorizer cannot produce, by the claims in the event.
+/// `None` is an event without an authorizer.
+pub(super) fn callers_by_event() -> Vec<CallerWith<Option<Value>>> {
     let in_groups = |issuer: &str, groups: &str| {
         Some(json!({
             "sub": "eve", "scope": READ_WRITE, "iss": issuer, "cognito:groups": groups,
@@ -119,7 +123,7 @@ pub(crate) fn callers_by_event() -> Vec<CallerWith<Option<Value>>> {
 }
 
 /// Returns the authorizer of all tests: generating its key takes long.
-pub(crate) fn authorizer() -> Arc<Authorizer> {
+pub(super) fn authorizer() -> Arc<Authorizer> {
     static AUTHORIZER: OnceLock<Arc<Authorizer>> = OnceLock::new();
     AUTHORIZER.get_or_init(|| Arc::new(Authorizer::generate().expect("a key"))).clone()
 }
@@ -139,12 +143,12 @@ fn complete(claims: &Value) -> Value {
 }
 
 /// Returns a valid token with these claims.
-pub(crate) fn token(claims: &Value) -> String {
+pub(super) fn token(claims: &Value) -> String {
     authorizer().sign(&complete(claims)).expect("a token")
 }
 
 /// Returns every caller, by the header `Authorization`.
-pub(crate) fn callers() -> Vec<CallerWith<Option<String>>> {
+pub(super) fn callers() -> Vec<CallerWith<Option<String>>> {
     let valid = token(&json!({ "sub": OWNER, "scope": READ_WRITE }));
     let two_audiences =
         token(&json!({ "sub": OWNER, "scope": READ_WRITE, "aud": ["other", AUDIENCE] }));
