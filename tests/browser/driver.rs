@@ -27,6 +27,9 @@ pub(crate) struct Screen {
     pub(crate) touch: bool,
 }
 
+/// A host name that resolves to this machine in these browsers.
+pub(crate) const REBOUND_HOST: &str = "evil.example";
+
 pub(crate) const DESKTOP: Screen = Screen { width: 1440, height: 900, touch: false };
 pub(crate) const PHONE: Screen = Screen { width: 390, height: 844, touch: true };
 
@@ -85,6 +88,11 @@ impl Browser {
         self.client.refresh().await.expect("the page");
     }
 
+    /// Loads a page of any server.
+    pub(crate) async fn load(&self, url: &str) {
+        self.client.goto(url).await.expect("the page");
+    }
+
     /// Waits for an element.
     pub(crate) async fn find(&self, css: &str) -> Element {
         let found = self.client.wait().at_most(TIMEOUT).for_element(Locator::Css(css)).await;
@@ -113,6 +121,12 @@ impl Browser {
         let value = self.client.execute(&format!("return ({expression})"), vec![]).await;
         serde_json::to_value(value.unwrap_or_else(|error| panic!("{expression}: {error}")))
             .expect("JSON")
+    }
+
+    /// Runs a script in the page. Returns the value that it passes to the callback after its arguments.
+    pub(crate) async fn run(&self, script: &str, argument: Value) -> Value {
+        let value = self.client.execute_async(script, vec![argument]).await;
+        serde_json::to_value(value.expect("a value")).expect("JSON")
     }
 
     /// Waits until a JavaScript expression is true.
@@ -188,6 +202,7 @@ fn capabilities(screen: Screen, data: &Path) -> Value {
             if touch { "--touch-events=enabled" } else { mouse },
             format!("--window-size={width},{height}"),
             format!("--user-data-dir={}", data.display()),
+            format!("--host-resolver-rules=MAP {REBOUND_HOST} 127.0.0.1"),
         ],
     });
     // A window has a minimum width, but an emulated screen has none.

@@ -8,8 +8,10 @@
 //! - `page`: profiles, conversations and messages on a desktop
 //! - `layout`: long names and words on every width, and touch screens
 //! - `problems`: failures, as the page shows them
+//! - `hostile`: pages of other origins, which must not reach the development server's ports
 
 mod driver;
+mod hostile;
 mod layout;
 mod page;
 mod problems;

@@ -57,7 +57,12 @@ async fn main() -> ExitCode {
 async fn run_at_full_speed(flags: &Flags) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("chat.db");
-    let engine = Server::start(&["--database".as_ref(), file.as_os_str()]);
+    let engine = Server::start(&[
+        "--dynamodb-port".as_ref(),
+        "0".as_ref(),
+        "--database".as_ref(),
+        file.as_os_str(),
+    ]);
     let server = Server::start(&["--dynamodb-endpoint".as_ref(), engine.engine.as_ref()]);
     let (_address, addresses) = watch::channel(server.api.clone());
     let crowd = Crowd::prepare(flags.posts, addresses).await;
