@@ -116,6 +116,7 @@ fn carry_out(database: &Database, target: &str, body: &[u8]) -> dynoxide::Result
         "BatchWriteItem" => run(body, |request| database.batch_write_item(request)),
         "CreateTable" => run(body, |request| database.create_table(request)),
         "DeleteItem" => run(body, |request| database.delete_item(request)),
+        "PutItem" => run(body, |request| database.put_item(request)),
         "Query" => run(body, |request| database.query(request)),
         "TransactWriteItems" => run(body, |request| database.transact_write_items(request)),
         "UpdateItem" => run(body, |request| database.update_item(request)),

@@ -31,19 +31,24 @@
 
 mod access;
 mod bad_input;
+mod changes;
 mod conversations;
 mod cost;
 mod deletion;
 mod documentation;
 mod faults;
+mod gaps;
 mod idempotency;
+mod limits;
 mod messages;
 mod pages;
 mod permissions;
+mod places;
 mod points;
 mod problems;
 mod profiles;
 mod requests;
 mod server;
 mod smoke;
+mod stage;
 mod template;

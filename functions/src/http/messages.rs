@@ -13,7 +13,8 @@ use super::body::Fields;
 use super::error::Error;
 use super::invocation::Invocation;
 use super::page::Page;
-use super::reply::{self, Reply, created, insert_quota, no_content, ok};
+use super::quota::insert_quota;
+use super::reply::{self, Reply, created, no_content, ok};
 
 /// What is new in a conversation since a cursor.
 #[derive(Debug, Serialize, ToSchema)]
