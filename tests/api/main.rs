@@ -45,6 +45,7 @@ mod pages;
 mod permissions;
 mod places;
 mod points;
+mod preconditions;
 mod problems;
 mod profiles;
 mod requests;
