@@ -301,7 +301,7 @@ async fn a_post_writes_nothing_if_the_reads_took_too_long() {
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
 }
 
-/// The first attempt arrives last: after the second, which is refused because of a conflict, after the
+/// The first attempt arrives last: after the second, which a conflict refuses, after the
 /// third, which is committed, and after the profile was deleted.
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_arrives_late_does_not_create_a_deleted_profile_again() {

@@ -1,10 +1,9 @@
 //! Points and congratulations, also under concurrent posts.
 
-use std::collections::{BTreeSet, HashMap};
-
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use tests::guarantees::check_conversation;
 use tests::service::{Api, Value, json};
 
 #[tokio::test]
@@ -51,36 +50,6 @@ async fn points_count_over_all_conversations() {
     assert_eq!(api.messages(&first).await.len(), 9);
 }
 
-/// Checks the guarantees of one conversation that has all posts of its authors: no gap, each author has
-/// the points 1 to n once each, and a congratulation follows directly after every tenth. Posts of one
-/// author that overlap may commit in another order than their places.
-#[track_caller]
-fn check_guarantees(messages: &[Value]) {
-    let mut points: HashMap<String, BTreeSet<u64>> = HashMap::new();
-    let mut due: Option<(String, u64)> = None;
-    for (message, seq) in messages.iter().zip(1_u64..) {
-        assert_eq!(message["seq"], seq, "a gap");
-        if let Some((author, reached)) = due.take() {
-            assert_eq!(message["type"], "action", "seq {seq}");
-            assert_eq!(message["metadata"], json!({ "profile_id": author, "points": reached }));
-            continue;
-        }
-        if message["type"] == "void" {
-            assert!(message["deleted_at"].is_string() && message["author_id"].is_null());
-            continue;
-        }
-        assert_eq!(message["type"], "text", "seq {seq}");
-        let author = message["author_id"].as_str().expect("an author").to_owned();
-        let reached = message["points"].as_u64().expect("a number");
-        assert!(points.entry(author.clone()).or_default().insert(reached), "seq {seq}: twice");
-        due = reached.is_multiple_of(10).then_some((author, reached));
-    }
-    assert_eq!(due, None, "a missing congratulation");
-    for (author, points) in points {
-        assert!(points.iter().copied().eq(1..=points.len() as u64), "{author}: {points:?}");
-    }
-}
-
 /// Posts a message as a careful client does: repeats the request with its key while the service is
 /// busy. Returns the message.
 async fn post_until_stored(api: &Api, conversation_id: &str, author_id: &str) -> Value {
@@ -114,7 +83,7 @@ async fn sixteen_authors_post_into_one_conversation_concurrently() {
     clients.join_all().await;
     let messages = api.messages(&id).await;
     assert_eq!(messages.len(), 176);
-    check_guarantees(&messages);
+    check_conversation(&messages);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,9 +101,9 @@ async fn one_author_posts_from_eight_clients_concurrently() {
     }
     clients.join_all().await;
     let messages = api.messages(&id).await;
-    check_guarantees(&messages);
-    let stored = messages.iter().filter(|message| message["type"] != "void");
-    assert_eq!(stored.count(), 44);
+    check_conversation(&messages);
+    // A post that loses a race at a tenth point may leave a void.
+    assert_eq!(messages.iter().filter(|message| message["type"] != "void").count(), 44);
     assert_eq!(api.get(&format!("/profiles/{author_id}")).await.expect(200)["points"], 40);
 }
 
@@ -164,5 +133,5 @@ async fn a_client_that_polls_reads_every_message_once_and_in_order_during_posts(
         assert!(read.iter().zip(1_u64..).all(|(message, seq)| message["seq"] == seq));
     }
     clients.join_all().await;
-    check_guarantees(&read);
+    check_conversation(&read);
 }

@@ -1,14 +1,14 @@
-//! The service's backoff, and others that it is compared with.
+//! The service's backoff, and others to compare it with.
 
 use std::time::Duration;
 
 use shared::table::{Backoff, SHORTEST_ATTEMPT, Setback, backoff};
 
-/// The one that the service has.
+/// The service's own.
 pub(crate) const SHIPPED: (&str, Backoff) =
     ("**as shipped**: 40 ms doubled, up to 1/24 of the time left; throttled, up to 1/3", backoff);
 
-/// All that are compared.
+/// The backoffs to compare.
 pub(crate) const BACKOFFS: [(&str, Backoff); 12] = [
     SHIPPED,
     ("from 20 ms", |setback| either(setback, doubled(20, setback, 24), setback.left / 3)),
@@ -20,10 +20,8 @@ pub(crate) const BACKOFFS: [(&str, Backoff); 12] = [
     }),
     ("throttled, up to 1/6", |setback| either(setback, doubled(40, setback, 24), setback.left / 6)),
     ("throttled, up to 1/2", |setback| either(setback, doubled(40, setback, 24), setback.left / 2)),
-    ("throttled, no longer than otherwise", |setback| full(setback, doubled(40, setback, 24))),
-    ("throttled, no longer than otherwise; up to 1/12", |setback| {
-        full(setback, doubled(40, setback, 12))
-    }),
+    ("throttled, the same pauses", |setback| full(setback, doubled(40, setback, 24))),
+    ("throttled, the same pauses; up to 1/12", |setback| full(setback, doubled(40, setback, 12))),
     ("40 ms doubled, without a bound", |setback| full(setback, doubled(40, setback, 1))),
     ("20 ms doubled, up to 80 ms, 12 attempts", |setback| {
         let pause = full(setback, doubled(20, setback, 1).min(Duration::from_millis(80)));
@@ -31,18 +29,18 @@ pub(crate) const BACKOFFS: [(&str, Backoff); 12] = [
     }),
 ];
 
-/// Drawn evenly from nothing to the one bound or, for who is throttled, to the other.
-fn either(setback: Setback, collided: Duration, throttled: Duration) -> Option<Duration> {
-    full(setback, if setback.throttled { throttled } else { collided })
+/// Draws a pause up to the first bound, or up to the second after throttling.
+fn either(setback: Setback, conflict: Duration, throttled: Duration) -> Option<Duration> {
+    full(setback, if setback.throttled { throttled } else { conflict })
 }
 
-/// Drawn evenly from nothing to the bound, or to what leaves time for another attempt.
+/// Draws a pause from zero to `bound` that leaves time for another attempt.
 fn full(setback: Setback, bound: Duration) -> Option<Duration> {
     let spare = setback.left.checked_sub(SHORTEST_ATTEMPT)?;
     Some(bound.min(spare).mul_f64(fastrand::f64()))
 }
 
-/// So many milliseconds, doubled with every attempt up to a share of the time left.
+/// Returns `first` milliseconds, doubled with each attempt, up to a share of the time left.
 fn doubled(first: u64, Setback { made, left, .. }: Setback, share: u32) -> Duration {
     Duration::from_millis(first)
         .saturating_mul(2_u32.saturating_pow(made.saturating_sub(1)))

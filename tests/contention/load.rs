@@ -1,4 +1,4 @@
-//! Posters who meet in one conversation or post as one author, and what they find.
+//! The load: posters in one conversation or with one author, and the outcome of their posts.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,36 +14,36 @@ use tokio::runtime::Builder;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::dynamodb::{DynamoDb, Spent};
+use tests::dynamodb::capacity::{Capacity, Used};
 
-/// What is measured starts after this,
+/// The time before the measurement.
 const WARM_UP: Duration = Duration::from_secs(5);
-/// and lasts this long, in virtual time.
+/// The length of the measurement, in virtual time.
 const MEASURED: Duration = Duration::from_secs(120);
-/// How long a function works on one request, as in `template.yaml` less the margin.
+/// The time of a function for one request: as in `template.yaml`, less the margin.
 const ALLOWED: Duration = Duration::from_secs(8);
-/// What `Retry-After` says.
+/// The value of `Retry-After`.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How posts come.
+/// The arrival of posts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Posters {
-    /// From so many posters, each of whom posts again as soon as the last post is answered.
+    /// Closed loop: each of these posters posts again when its previous request is answered.
     Closed(usize),
-    /// So many in a second, at random times.
+    /// Open loop: this number per second, at random times.
     Open(f64),
 }
 
-/// What they have in common.
+/// The item that all posts write.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Contended {
-    /// One conversation, each poster with an author of its own.
+    /// One conversation. Each poster has its own author.
     Conversation,
-    /// One author, each poster in a conversation of its own.
+    /// One author. Each poster has its own conversation.
     Author,
 }
 
-/// A load to be measured.
+/// A load to measure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
     pub(crate) posters: Posters,
@@ -52,19 +52,19 @@ pub(crate) struct Scenario {
     pub(crate) seed: u64,
 }
 
-/// What was measured.
+/// The measurement.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// How long each post took that was answered 201, shortest first.
+    /// The latencies of the stored posts, shortest first.
     latencies: Vec<Duration>,
     refused: usize,
-    spent: Spent,
-    /// How many posts of each poster were answered 201.
+    used: Used,
+    /// The number of stored posts of each poster.
     posts: Vec<usize>,
 }
 
 impl Scenario {
-    /// Lets the posters post; the same seed gives the same outcome.
+    /// Measures. The same seed gives the same outcome.
     pub(crate) fn run(&self) -> Outcome {
         fastrand::seed(self.seed);
         let runtime = Builder::new_current_thread()
@@ -76,13 +76,13 @@ impl Scenario {
     }
 
     async fn measure(&self) -> Outcome {
-        let dynamodb = DynamoDb::new(self.seed);
+        let dynamodb = Capacity::new(self.seed);
         let table = dynamodb.table().with_backoff(self.backoff);
         table
             .create(&Template::parse(TEMPLATE).expect("the template").table)
             .await
             .expect("a table");
-        // Who arrives in an open load is another one each time, or nearly so.
+        // In an open loop nearly every post comes from another poster.
         let posters = if let Posters::Closed(posters) = self.posters { posters } else { 100 };
         let mut pairs = Vec::new();
         for _ in 0..posters {
@@ -112,7 +112,7 @@ impl Scenario {
         match self.posters {
             Posters::Closed(posters) => {
                 for number in 0..posters {
-                    spawn_local(poster(number).post_again_and_again());
+                    spawn_local(poster(number).post_in_a_loop());
                 }
             }
             Posters::Open(rate) => {
@@ -130,12 +130,12 @@ impl Scenario {
             }
         }
         sleep_until(start).await;
-        let before = dynamodb.spent();
+        let before = dynamodb.used();
         sleep(MEASURED).await;
-        let spent = dynamodb.spent();
+        let used = dynamodb.used();
         let mut outcome = outcome.take();
-        outcome.spent.transactions = spent.transactions - before.transactions;
-        outcome.spent.units = spent.units - before.units;
+        outcome.used.transactions = used.transactions - before.transactions;
+        outcome.used.units = used.units - before.units;
         outcome.latencies.sort_unstable();
         outcome
     }
@@ -176,7 +176,7 @@ struct Poster {
 }
 
 impl Poster {
-    async fn post_again_and_again(self) {
+    async fn post_in_a_loop(self) {
         loop {
             if !self.post().await {
                 sleep(RETRY_AFTER).await;
@@ -184,7 +184,7 @@ impl Poster {
         }
     }
 
-    /// Posts once, as the function would; answers whether the post was stored.
+    /// Posts once, as the function would. Returns whether the post was stored.
     async fn post(&self) -> bool {
         let (author_id, conversation_id) = self.pair;
         let text = "Contention".to_owned().try_into().expect("a text");
@@ -194,7 +194,8 @@ impl Poster {
         let answer = table.create_message(&Caller::Anyone, conversation_id, input, None).await;
         let stored = match answer {
             Ok(_) => true,
-            // The second hardly ever: only when an attempt takes longer than the shortest time that it is left.
+            // An unknown outcome is rare: an attempt took longer than the shortest time left for
+            // it.
             Err(Error::Unavailable(_) | Error::OutcomeUnknown(_)) => false,
             Err(error) => panic!("{error}"),
         };
@@ -216,22 +217,22 @@ impl Outcome {
         self.latencies.len() as f64 / MEASURED.as_secs_f64()
     }
 
-    /// The latency that this share of the posts did not exceed, in seconds.
+    /// Returns the quantile of the latency, in seconds.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         let index = (self.latencies.len() as f64 * share) as usize;
         self.latencies.get(index.min(self.latencies.len() - 1)).map_or(0.0, Duration::as_secs_f64)
     }
 
-    pub(crate) fn attempts(&self) -> f64 {
-        f64::from(self.spent.transactions) / self.latencies.len() as f64
+    pub(crate) fn transactions(&self) -> f64 {
+        f64::from(self.used.transactions) / self.latencies.len() as f64
     }
 }
 
 impl fmt::Display for Posters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed(posters) => write!(f, "{posters} at once"),
-            Self::Open(rate) => write!(f, "{rate} posts/s arrive"),
+            Self::Closed(posters) => write!(f, "{posters} concurrent"),
+            Self::Open(rate) => write!(f, "{rate} posts/s offered"),
         }
     }
 }
@@ -245,7 +246,7 @@ impl fmt::Display for Contended {
     }
 }
 
-/// Its columns of a table in Markdown.
+/// The columns of a Markdown table.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let answered = self.latencies.len();
@@ -257,8 +258,8 @@ impl fmt::Display for Outcome {
             self.quantile(0.5),
             self.quantile(0.99),
             self.quantile(1.0),
-            self.attempts(),
-            self.spent.units / answered as f64,
+            self.transactions(),
+            self.used.units / answered as f64,
             self.posts.iter().min().expect("a poster"),
             self.posts.iter().max().expect("a poster"),
         )

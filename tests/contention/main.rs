@@ -1,10 +1,10 @@
-//! What contention costs: the real `Table::create_message` on a simulated DynamoDB, in virtual time.
+//! Measures contention: the service's own `Table::create_message` on a simulated DynamoDB, in
+//! virtual time.
 //!
-//! `cargo run -p tests --example contention` prints the table of the README and draws its picture; `--compare` prints what other
-//! pauses between the attempts would do. A seed (`--seed`) gives the same numbers each time.
+//! `cargo run -p tests --example contention` prints the tables of the documentation and draws their
+//! picture. `--compare` measures other backoffs. The same `--seed` gives the same numbers.
 
 mod backoffs;
-mod dynamodb;
 mod load;
 mod picture;
 
@@ -16,16 +16,18 @@ use clap::Parser;
 use backoffs::{BACKOFFS, SHIPPED};
 use load::{Contended, Outcome, Posters, Scenario};
 
-/// How many post at once, each as soon as the last post is answered.
+/// Numbers of concurrent posters.
 const CLOSED: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
-/// How many posts arrive in a second, each on its own.
+/// Rates of independent posts, per second.
 const OPEN: [f64; 6] = [1.0, 4.0, 7.0, 13.0, 20.0, 25.0];
 
+/// Measures contention on a simulated DynamoDB.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Compares backoffs instead.
+    /// Compare backoffs.
     #[arg(long)]
     compare: bool,
+    /// Seed of the simulation.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -35,7 +37,7 @@ fn main() {
     if options.compare { compare(options.seed) } else { publish(options.seed) }
 }
 
-/// The table and the picture of the README.
+/// Prints the tables and draws the picture of the documentation.
 fn publish(seed: u64) {
     let mut scenarios = Vec::new();
     for contended in [Contended::Conversation, Contended::Author] {
@@ -50,10 +52,7 @@ fn publish(seed: u64) {
     let outcomes = run_all(&scenarios);
     let all: Vec<(&Scenario, &Outcome)> = scenarios.iter().zip(&outcomes).collect();
     for contended in [Contended::Conversation, Contended::Author] {
-        println!(
-            "\n| {contended} | posts/s | p50 | p99 | longest | 5xx | attempts per post | write units per post | posts by one poster |"
-        );
-        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+        print_header(contended);
         for (scenario, outcome) in
             all.iter().filter(|(scenario, _)| scenario.contended == contended)
         {
@@ -73,7 +72,15 @@ fn publish(seed: u64) {
     println!("\nThe picture is in {}.", file.display());
 }
 
-/// The same scenarios with each backoff.
+fn print_header(first: impl std::fmt::Display) {
+    println!(
+        "\n| {first} | posts/s | p50 | p99 | longest | 5xx | transactions per post | \
+         write units per post | posts by one poster |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+}
+
+/// Measures the same scenarios with each backoff.
 fn compare(seed: u64) {
     let posters = [16, 64, 256].map(Posters::Closed).into_iter().chain([25.0].map(Posters::Open));
     for posters in posters {
@@ -83,17 +90,14 @@ fn compare(seed: u64) {
             backoff,
             seed,
         });
-        println!(
-            "\n| {posters} | posts/s | p50 | p99 | longest | 5xx | attempts per post | write units per post | posts by one poster |"
-        );
-        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+        print_header(posters);
         for ((name, _), outcome) in BACKOFFS.iter().zip(run_all(&scenarios)) {
             println!("| {name} | {outcome} |");
         }
     }
 }
 
-/// Runs each scenario on a thread of its own, where the service's random pauses are its alone.
+/// Runs each scenario in its own thread, because the service's random pauses are drawn per thread.
 fn run_all(scenarios: &[Scenario]) -> Vec<Outcome> {
     thread::scope(|scope| {
         let threads: Vec<_> =

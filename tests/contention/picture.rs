@@ -1,4 +1,5 @@
-//! The picture of the README: three small charts over the number of posters, readable on light and dark pages.
+//! The picture of the documentation: three charts by the number of posters, readable on light and
+//! dark pages.
 
 use std::fmt::Write;
 
@@ -13,10 +14,10 @@ const INK: &str = "#808890";
 const BLUE: &str = "#2f81f7";
 const ORANGE: &str = "#db6d28";
 
-/// A line of a chart: its name, its colour, and what it shows.
+/// A line of a chart: its name, its colour and its value.
 type Line = (&'static str, &'static str, fn(&Outcome) -> f64);
 
-/// Draws what so many posters found.
+/// Draws the charts from the outcomes by number of posters.
 pub(crate) fn draw(curves: &[(usize, &Outcome)]) -> String {
     let charts: [(&str, f64, f64, &[Line]); 3] = [
         ("posts per second", 40.0, 10.0, &[("", BLUE, Outcome::rate)]),
@@ -29,12 +30,13 @@ pub(crate) fn draw(curves: &[(usize, &Outcome)]) -> String {
                 ("p99", ORANGE, |outcome| outcome.quantile(0.99)),
             ],
         ),
-        ("attempts per post", 20.0, 5.0, &[("", BLUE, Outcome::attempts)]),
+        ("transactions per post", 20.0, 5.0, &[("", BLUE, Outcome::transactions)]),
     ];
     let (width, height) = (3.0 * WIDTH + 3.0 * GAP, TOP + HEIGHT + 50.0);
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"system-ui, sans-serif\" \
-         font-size=\"12\" fill=\"{INK}\">\n<title>Posts into one conversation, from 1 to 256 posters at once</title>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+         font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"{INK}\">\n\
+         <title>Posts into one conversation, 1 to 256 concurrent posters</title>\n"
     );
     for (number, (title, most, step, lines)) in charts.iter().enumerate() {
         let left = GAP * 0.75 + number as f64 * (WIDTH + GAP);
@@ -67,7 +69,7 @@ pub(crate) fn draw(curves: &[(usize, &Outcome)]) -> String {
         let below = (left + WIDTH / 2.0, TOP + HEIGHT + 38.0);
         let _ = writeln!(
             svg,
-            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">posters at once</text>",
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">concurrent posters</text>",
             below.0, below.1
         );
         for (name, colour, value) in *lines {
@@ -86,7 +88,7 @@ pub(crate) fn draw(curves: &[(usize, &Outcome)]) -> String {
                 let _ =
                     write!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>");
             }
-            // The name stands above the middle of its line.
+            // The name is above the middle of its line.
             let (x, y) = points[points.len() / 2];
             let _ = writeln!(
                 svg,

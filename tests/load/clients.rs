@@ -1,4 +1,5 @@
-//! Clients that post as fast as they are answered, some with idempotency keys, and repeat as real clients do.
+//! Clients that post at full speed, some with idempotency keys, and repeat requests as real clients
+//! do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +15,7 @@ use uuid::Uuid;
 const AUTHORS: usize = 50;
 const CONVERSATIONS: usize = 20;
 
-/// The clients, and what they talk about.
+/// The clients, their authors and their conversations.
 pub(crate) struct Crowd {
     pub(crate) authors: Vec<String>,
     pub(crate) conversations: Vec<String>,
@@ -22,23 +23,31 @@ pub(crate) struct Crowd {
     posts: usize,
     next: AtomicUsize,
     done: watch::Sender<usize>,
-    /// Where the server is; another one after a restart.
+    /// The server's address, which changes when it restarts.
     addresses: watch::Receiver<String>,
     started: Instant,
 }
 
-/// A post, and what its client knows of it.
+/// A post, and what its client knows about it.
 #[derive(Debug)]
-pub(crate) struct Post {
-    pub(crate) text: String,
+pub(crate) struct Sent {
+    pub(crate) name: String,
     pub(crate) author: usize,
     pub(crate) conversation: usize,
     pub(crate) key: Option<Uuid>,
-    /// Its place, when an answer told it; otherwise it may be stored, or not.
-    pub(crate) seq: Option<u64>,
-    /// Whether an answer was lost on the way.
-    interrupted: bool,
-    /// Whether the answer to the repetition was that of an earlier attempt.
+    /// The messages in its responses.
+    pub(crate) stored: Vec<Value>,
+    /// The number of responses that were lost.
+    pub(crate) interrupted: usize,
+    /// True if the first response was a replay.
+    replayed: bool,
+}
+
+/// The response to a post, after all repeats that were necessary.
+#[derive(Clone, Debug, Default)]
+struct Answer {
+    message: Option<Value>,
+    interrupted: usize,
     replayed: bool,
 }
 
@@ -46,58 +55,42 @@ impl Crowd {
     pub(crate) async fn prepare(posts: usize, addresses: watch::Receiver<String>) -> Arc<Self> {
         let (client, url) = (Client::new(), addresses.borrow().clone());
         let create = async |path: &str, body: Value| {
-            let answer =
-                client.post(format!("{url}/{path}")).json(&body).send().await.expect("an answer");
-            let created: Value =
-                answer.error_for_status().expect("201").json().await.expect("JSON");
-            created["id"].as_str().expect("an id").to_owned()
+            let request = client.post(format!("{url}/{path}")).json(&body);
+            let response = request.send().await.expect("a response");
+            let created = response.error_for_status().expect("201").json::<Value>().await;
+            created.expect("JSON")["id"].as_str().expect("an id").to_owned()
         };
         let (mut authors, mut conversations) = (Vec::new(), Vec::new());
         for number in 0..AUTHORS {
-            authors.push(
-                create("profiles", json!({ "first_name": format!("Author {number}") })).await,
-            );
+            let body = json!({ "first_name": format!("Author {number}") });
+            authors.push(create("profiles", body).await);
         }
         for number in 0..CONVERSATIONS {
-            conversations.push(
-                create(
-                    "conversations",
-                    json!({ "subject": format!("{number}"), "author_id": authors[0] }),
-                )
-                .await,
-            );
+            let body = json!({ "subject": format!("{number}"), "author_id": authors[0] });
+            conversations.push(create("conversations", body).await);
         }
-        let (next, done) = (AtomicUsize::new(0), watch::Sender::new(0));
-        Arc::new(Self {
-            authors,
-            conversations,
-            client,
-            posts,
-            next,
-            done,
-            addresses,
-            started: Instant::now(),
-        })
+        let (next, done, started) = (AtomicUsize::new(0), watch::Sender::new(0), Instant::now());
+        Arc::new(Self { authors, conversations, client, posts, next, done, addresses, started })
     }
 
-    /// Ready when so many posts are done.
+    /// Waits until this number of posts is done.
     pub(crate) async fn progress(&self, posts: usize) {
         self.done.subscribe().wait_for(|done| *done >= posts).await.expect("clients");
     }
 
-    /// Lets so many clients post until all is posted.
-    pub(crate) async fn post(self: &Arc<Self>, clients: usize) -> Vec<Post> {
+    /// Lets `clients` clients post until all is posted.
+    pub(crate) async fn post(self: &Arc<Self>, clients: usize) -> Vec<Sent> {
         let mut work = JoinSet::new();
         for _ in 0..clients {
             let crowd = self.clone();
             work.spawn(async move {
-                let mut posts = Vec::new();
+                let mut sent = Vec::new();
                 loop {
                     let number = crowd.next.fetch_add(1, Ordering::Relaxed);
                     if number >= crowd.posts {
-                        return posts;
+                        return sent;
                     }
-                    posts.push(crowd.post_one(number).await);
+                    sent.push(crowd.post_one(number).await);
                     crowd.done.send_modify(|done| *done += 1);
                 }
             });
@@ -105,15 +98,16 @@ impl Crowd {
         work.join_all().await.into_iter().flatten().collect()
     }
 
-    /// Every second post has a key; of those, some are sent twice at once, and some again when they are answered.
-    async fn post_one(&self, number: usize) -> Post {
-        let mut post = Post {
-            text: format!("Post {number}"),
+    /// Posts. Every second post has a key. Some of those are sent twice concurrently, and some
+    /// again after the response.
+    async fn post_one(&self, number: usize) -> Sent {
+        let mut post = Sent {
+            name: format!("Post {number}"),
             author: fastrand::usize(..AUTHORS),
             conversation: fastrand::usize(..CONVERSATIONS),
             key: number.is_multiple_of(2).then(Uuid::new_v4),
-            seq: None,
-            interrupted: false,
+            stored: Vec::new(),
+            interrupted: 0,
             replayed: false,
         };
         let answers = match number % 8 {
@@ -121,59 +115,51 @@ impl Crowd {
             4 => vec![self.send(&post).await, self.send(&post).await],
             _ => vec![self.send(&post).await],
         };
-        post.seq = answers[0].seq;
-        post.interrupted = answers[0].interrupted;
         post.replayed = answers[0].replayed;
-        assert!(
-            answers.iter().all(|answer| answer.seq == post.seq),
-            "one effect for one key: {post:?}"
-        );
-        if answers.len() == 2 && answers.iter().all(|answer| !answer.interrupted) {
-            assert_eq!(
-                answers.iter().filter(|answer| answer.replayed).count(),
-                1,
-                "one of two answers is a repeat: {post:?}"
-            );
+        if answers.len() == 2 && answers.iter().all(|answer| answer.interrupted == 0) {
+            let replays = answers.iter().filter(|answer| answer.replayed).count();
+            assert_eq!(replays, 1, "one of two responses is a replay: {post:?}");
+        }
+        for answer in answers {
+            post.stored.extend(answer.message);
+            post.interrupted += answer.interrupted;
         }
         post
     }
 
-    /// Sends a post until it is answered. Without a key it is not sent again when an answer is lost: it might be stored.
-    async fn send(&self, post: &Post) -> Answer {
+    /// Sends a post until it is answered. Without a key it is not repeated after a lost response,
+    /// because it may be stored.
+    async fn send(&self, post: &Sent) -> Answer {
         let mut answer = Answer::default();
         let mut addresses = self.addresses.clone();
         loop {
             let path = format!("conversations/{}/messages", self.conversations[post.conversation]);
             let url = format!("{}/{path}", *addresses.borrow_and_update());
-            let mut request = self
-                .client
-                .post(url)
-                .json(&json!({ "author_id": self.authors[post.author], "text": post.text }));
+            let (author, name) = (&self.authors[post.author], &post.name);
+            let body = json!({ "author_id": author, "text": name, "metadata": { "name": name } });
+            let mut request = self.client.post(url).json(&body);
             if let Some(key) = post.key {
                 request = request.header("idempotency-key", key.to_string());
             }
             let received = async {
                 let response = request.send().await?;
-                let (status, replayed) =
-                    (response.status(), response.headers().contains_key("idempotency-replayed"));
+                let status = response.status();
+                let replayed = response.headers().contains_key("idempotency-replayed");
                 Ok::<_, reqwest::Error>((status, replayed, response.json::<Value>().await?))
             };
             match received.await {
-                Ok((StatusCode::CREATED, replayed, posted)) => {
-                    answer.seq = posted["seq"].as_u64();
-                    answer.replayed = replayed;
+                Ok((StatusCode::CREATED, replayed, message)) => {
+                    (answer.message, answer.replayed) = (Some(message), replayed);
                     return answer;
                 }
-                // Nothing was written: once more.
+                // Nothing was stored.
                 Ok((StatusCode::SERVICE_UNAVAILABLE, ..)) => {}
                 Ok((status, _, problem)) => panic!("{status} {problem}"),
                 Err(error) => {
-                    answer.interrupted = true;
+                    answer.interrupted += 1;
                     let restarted = timeout(Duration::from_secs(60), addresses.changed()).await;
-                    assert!(
-                        matches!(restarted, Ok(Ok(()))),
-                        "the server is gone, and nobody killed it: {error}"
-                    );
+                    let restarted = matches!(restarted, Ok(Ok(())));
+                    assert!(restarted, "the server is gone, but was not killed: {error}");
                     if post.key.is_none() {
                         return answer;
                     }
@@ -182,24 +168,17 @@ impl Crowd {
         }
     }
 
-    /// What the run was, in one line.
-    pub(crate) fn summary(&self, posts: &[Post]) -> String {
-        let count = |of: fn(&Post) -> bool| posts.iter().filter(|post| of(post)).count();
+    /// Describes the run in one line.
+    pub(crate) fn summary(&self, sent: &[Sent]) -> String {
+        let count = |of: fn(&Sent) -> bool| sent.iter().filter(|post| of(post)).count();
         format!(
-            "{:.0} posts/s, {} with a key; {} answers lost, of which {} were with a key, and {} of those were stored already.",
-            posts.len() as f64 / self.started.elapsed().as_secs_f64(),
+            "{:.0} posts/s, {} with a key; {} posts lost a response, {} of them had a key, and {} \
+             of those were stored already.",
+            sent.len() as f64 / self.started.elapsed().as_secs_f64(),
             count(|post| post.key.is_some()),
-            count(|post| post.interrupted),
-            count(|post| post.interrupted && post.key.is_some()),
-            count(|post| post.interrupted && post.replayed),
+            count(|post| post.interrupted > 0),
+            count(|post| post.interrupted > 0 && post.key.is_some()),
+            count(|post| post.interrupted > 0 && post.replayed),
         )
     }
-}
-
-/// What one client was told of a post.
-#[derive(Clone, Copy, Debug, Default)]
-struct Answer {
-    seq: Option<u64>,
-    interrupted: bool,
-    replayed: bool,
 }

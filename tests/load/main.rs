@@ -1,5 +1,8 @@
-//! Load and restarts: posts at full speed against the local server in a process of its own, then the promise over all that is
-//! stored. `cargo run --release -p tests --example load -- --posts 100000`, and with `--kills 5` the server is killed five times.
+//! Load and restarts: posts at full speed to the development server in its own process, then checks
+//! the guarantees.
+//!
+//! `cargo run --release -p tests --example load -- --posts 100000`. With `--kills 5` it kills the
+//! server five times.
 
 mod check;
 mod clients;
@@ -13,15 +16,16 @@ use tokio::sync::watch;
 use clients::Crowd;
 use server::Server;
 
+/// Posts to the development server at full speed and checks the guarantees.
 #[derive(Debug, Parser)]
 struct Flags {
-    /// How many messages are posted.
+    /// Messages to post.
     #[arg(long, default_value_t = 100_000)]
     posts: usize,
-    /// How many clients post them.
+    /// Concurrent clients.
     #[arg(long, default_value_t = 16)]
     clients: usize,
-    /// How many times the server is killed (SIGKILL) on the way.
+    /// Times to kill the server (SIGKILL) and restart it.
     #[arg(long, default_value_t = 0)]
     kills: usize,
     #[command(subcommand)]
@@ -30,7 +34,7 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Role {
-    /// Is the server; for the processes that this one starts.
+    /// Runs the server; for the processes that this program starts.
     #[command(hide = true)]
     Serve(local::server::Options),
 }
@@ -42,17 +46,23 @@ async fn main() -> ExitCode {
         Some(Role::Serve(options)) => {
             local::server::run(options, std::future::pending()).await.expect("a server")
         }
-        None if flags.kills > 0 => survive(&flags).await,
-        None => carry(&flags).await,
+        None if flags.kills > 0 => run_with_kills(&flags).await,
+        None => run_at_full_speed(&flags).await,
     }
     ExitCode::SUCCESS
 }
 
-/// Full speed, and what it does to memory. The engine runs in a process apart, so that its share and the server's are told apart.
-async fn carry(flags: &Flags) {
+/// Posts at full speed and measures memory. The engine runs in its own process, so that its memory
+/// is measured separately.
+async fn run_at_full_speed(flags: &Flags) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("chat.db");
-    let engine = Server::start(&["--database".as_ref(), file.as_os_str()]);
+    let engine = Server::start(&[
+        "--dynamodb-port".as_ref(),
+        "0".as_ref(),
+        "--database".as_ref(),
+        file.as_os_str(),
+    ]);
     let server = Server::start(&["--dynamodb-endpoint".as_ref(), engine.engine.as_ref()]);
     let (_address, addresses) = watch::channel(server.api.clone());
     let crowd = Crowd::prepare(flags.posts, addresses).await;
@@ -78,21 +88,21 @@ async fn carry(flags: &Flags) {
     check::api(&server.api, &crowd, &posts).await;
     drop((server, engine));
     check::database(&file, &crowd, &posts);
-    // The first posts warm the allocator up; from then on each request gives back what it took.
+    // The first posts warm the allocator up. From then on each request frees its memory.
     let (early, end) = (memory[2], memory[10]);
     assert!(
         end <= early + early / 4 + 8,
         "the server grows: {early} MiB after a fifth of the posts, {end} MiB at the end"
     );
     println!(
-        "{}\nNothing lost, nothing twice: {} posts, and the server's memory is flat.",
+        "{}\nThe guarantees hold: {} posts, and the server's memory is flat.",
         crowd.summary(&posts),
         flags.posts
     );
 }
 
-/// The server is killed in the middle, again and again, and started again on the same file.
-async fn survive(flags: &Flags) {
+/// Kills the server several times while clients post, and restarts it with the same file.
+async fn run_with_kills(flags: &Flags) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("chat.db");
     let start = || Server::start(&["--database".as_ref(), file.as_os_str()]);
@@ -114,7 +124,7 @@ async fn survive(flags: &Flags) {
     drop(server);
     check::database(&file, &crowd, &posts);
     println!(
-        "{}\nNothing lost, nothing twice: {} posts, {} kills.",
+        "{}\nThe guarantees hold: {} posts, {} kills.",
         crowd.summary(&posts),
         flags.posts,
         flags.kills

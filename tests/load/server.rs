@@ -1,51 +1,59 @@
-//! The local server in a process of its own.
+//! The development server in its own process.
 
+use std::collections::HashMap;
 use std::env;
 use std::ffi::OsStr;
 use std::fs::read_to_string;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// A running server; it is killed when this is dropped.
+/// A running server. Dropping it kills it.
 pub(crate) struct Server {
     process: Child,
-    /// Where the API is.
+    /// The address of the API.
     pub(crate) api: String,
-    /// Where its engine is.
+    /// The address of its engine; empty if its port is closed.
     pub(crate) engine: String,
-    /// Open for as long as the process may write to it.
-    _said: BufReader<ChildStdout>,
+    /// Kept open, because the process may write to it.
+    _output: BufReader<ChildStdout>,
 }
 
 impl Server {
-    /// Starts one with these flags, on ports that are free, and waits until it listens.
+    /// Starts a server with these flags on free ports, and waits until it listens.
     pub(crate) fn start(flags: &[&OsStr]) -> Self {
         let mut command = Command::new(env::current_exe().expect("this program"));
         command
-            .args(["serve", "--port", "0", "--dynamodb-port", "0"])
+            .args(["serve", "--quiet", "--port", "0"])
             .args(flags)
             .env_remove("AWS_ENDPOINT_URL_DYNAMODB");
         let mut process = command.stdout(Stdio::piped()).spawn().expect("a process");
-        let mut said = BufReader::new(process.stdout.take().expect("what it says"));
-        // Its first line names the API, its second the engine.
-        let mut address = || {
-            let mut line = String::new();
-            said.read_line(&mut line).expect("a line");
-            let word = line.split_whitespace().find(|word| word.starts_with("http://"));
-            word.expect("a server that says where it is").trim_end_matches([',', '.']).to_owned()
-        };
-        let (api, engine) = (address(), address());
-        Self { process, api, engine, _said: said }
+        let mut output = BufReader::new(process.stdout.take().expect("its output"));
+        // The lines before the last line of the start-up name the addresses.
+        let mut addresses = HashMap::new();
+        let mut line = String::new();
+        while !line.starts_with("Press Ctrl-C") {
+            line.clear();
+            assert_ne!(output.read_line(&mut line).expect("a line"), 0, "the server has ended");
+            if let [name, address] = *line.split_whitespace().collect::<Vec<_>>() {
+                addresses.insert(name.to_owned(), address.to_owned());
+            }
+        }
+        Self {
+            process,
+            api: addresses.remove("API").expect("the address of the API"),
+            engine: addresses.remove("Engine").unwrap_or_default(),
+            _output: output,
+        }
     }
 
-    /// What it holds in memory (`VmRSS`), in MiB.
+    /// Returns its memory (`VmRSS`) in MiB.
     pub(crate) fn memory(&self) -> u64 {
         let status = read_to_string(format!("/proc/{}/status", self.process.id())).expect("Linux");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
     }
 
-    /// Ends it with SIGKILL: nothing is put in order.
+    /// Kills it with SIGKILL, without any cleanup.
     pub(crate) fn kill(&mut self) {
         self.process.kill().expect("a process");
         self.process.wait().expect("a process");

@@ -4,10 +4,14 @@
 //! - [`client`], [`response`]: sends requests and checks responses
 //! - [`recorder`]: records and disturbs the requests that the service sends to DynamoDB
 //! - [`clock`]: moves time forward, so that no test waits
+//! - [`dynamodb`]: the fault engine between the service and DynamoDB
+//! - [`guarantees`]: the checker of the delivery guarantees
 //! - [`template`]: what `template.yaml` declares
 
 pub mod client;
 pub mod clock;
+pub mod dynamodb;
+pub mod guarantees;
 pub mod recorder;
 pub mod response;
 pub mod service;

@@ -1,19 +1,14 @@
-//! A proxy between the service and an engine: records every request, and injects faults.
+//! Records every request of the service to DynamoDB, and injects faults by operation: the fault engine
+//! behind a port.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, RwLock};
 
-use axum::Router;
-use axum::body::{Bytes, to_bytes};
-use axum::extract::Request;
-use axum::http::StatusCode;
-use axum::http::request::Parts;
-use reqwest::Client;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-const MEDIA_TYPE: &str = "application/x-amz-json-1.0";
+use crate::dynamodb::remote::Remote;
+use crate::dynamodb::{Backend, Executed, Request, Response, error_body, listen};
 
 /// A request that reached the engine.
 #[derive(Clone, Debug)]
@@ -89,8 +84,7 @@ pub struct Recorder {
 }
 
 struct State {
-    engine: String,
-    client: Client,
+    engine: Remote,
     sent: Mutex<Vec<Sent>>,
     decide: RwLock<Arc<Decide>>,
 }
@@ -107,24 +101,17 @@ impl Recorder {
     /// # Panics
     /// If it cannot start.
     pub async fn start(engine: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let state = Arc::new(State {
-            engine,
-            client: Client::new(),
+            engine: Remote::new(engine),
             sent: Mutex::default(),
             decide: RwLock::new(Arc::new(|_, _| Fault::None)),
         });
         let shared = state.clone();
-        let app = Router::new().fallback(move |request: Request| {
+        let endpoint = listen(move |request| {
             let state = shared.clone();
-            async move {
-                let (status, body) = state.answer(request).await;
-                (status, [("content-type", MEDIA_TYPE)], body)
-            }
+            async move { state.answer(request).await }
         });
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        Self { endpoint, state }
+        Self { endpoint: endpoint.await, state }
     }
 
     /// Decides what happens to each following request, by its operation and its body.
@@ -151,18 +138,14 @@ impl Recorder {
 }
 
 impl State {
-    async fn answer(&self, request: Request) -> (StatusCode, Bytes) {
-        let (parts, body) = request.into_parts();
-        let target = parts.headers["x-amz-target"].to_str().expect("a target");
-        let operation = target.rsplit('.').next().expect("an operation").to_owned();
-        let body = to_bytes(body, usize::MAX).await.expect("a body");
-        let request: Value = serde_json::from_slice(&body).expect("JSON");
+    async fn answer(&self, request: Request) -> Response {
+        let operation = request.operation();
         let decide = self.decide.read().expect("no panic").clone();
-        let fault = decide(&operation, &request);
+        let fault = decide(operation, &request.body);
         match &fault {
-            Fault::Refused(error) => return refusal(StatusCode::BAD_REQUEST, error),
+            Fault::Refused(error) => return Some((400, error_body(error, json!({})).to_string())),
             Fault::RequestLost => {
-                return refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError");
+                return Some((500, error_body("InternalServerError", json!({})).to_string()));
             }
             Fault::Held(gate) => {
                 gate.arrived.notify_one();
@@ -170,38 +153,32 @@ impl State {
             }
             _ => {}
         }
-        let (status, body) = self.forward(parts, body).await;
-        let mut response: Value = serde_json::from_slice(&body).expect("JSON");
-        let sent = Sent { operation, request, response: response.clone() };
-        self.sent.lock().expect("no panic").push(sent);
+        let Executed { status, mut body, .. } = self.engine.execute(&request).await;
+        self.sent.lock().expect("no panic").push(Sent {
+            operation: operation.to_owned(),
+            request: request.body.clone(),
+            response: body.clone(),
+        });
         match fault {
             Fault::ResponseLost => {
-                refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError")
+                Some((500, error_body("InternalServerError", json!({})).to_string()))
             }
-            Fault::ResponseReplaced(status, body) => {
-                (StatusCode::from_u16(status).expect("a status"), body.into())
-            }
+            Fault::ResponseReplaced(status, body) => Some((status, body.to_owned())),
             Fault::Hidden(sort_key) => {
-                for items in items(&mut response) {
+                for items in items(&mut body) {
                     items.retain(|item| item["sk"]["S"] != sort_key);
                 }
-                (status, response.to_string().into())
+                Some((status, body.to_string()))
             }
             Fault::Outdated(earlier) => {
-                let items = items(&mut response).into_iter().flatten();
+                let items = items(&mut body).into_iter().flatten();
                 for item in items.filter(|item| item["sk"] == earlier["sk"]) {
                     *item = earlier.clone();
                 }
-                (status, response.to_string().into())
+                Some((status, body.to_string()))
             }
-            _ => (status, body),
+            _ => Some((status, body.to_string())),
         }
-    }
-
-    async fn forward(&self, parts: Parts, body: Bytes) -> (StatusCode, Bytes) {
-        let request = self.client.post(&self.engine).headers(parts.headers).body(body);
-        let response = request.send().await.expect("a response of the engine");
-        (response.status(), response.bytes().await.expect("a body"))
     }
 }
 
@@ -219,9 +196,4 @@ fn items(response: &mut Value) -> Vec<&mut Vec<Value>> {
         }
     }
     lists
-}
-
-fn refusal(status: StatusCode, error: &str) -> (StatusCode, Bytes) {
-    let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{error}") });
-    (status, body.to_string().into())
 }

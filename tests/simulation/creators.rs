@@ -1,0 +1,95 @@
+//! Clients that create profiles and conversations, and delete some of them immediately.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::world::{Answer, Ask, Creation, World};
+
+/// Creates a resource with this body, however long it takes. Returns its id.
+pub(crate) async fn create(world: &World, rng: &mut Rng, function: &str, body: Value) -> String {
+    let name = body["first_name"].as_str().or(body["subject"].as_str()).unwrap_or_default();
+    let (name, keyed) = (name.to_owned(), rng.bool());
+    let key = keyed.then(|| format!("create-{}", name.replace(' ', "-")));
+    let mut undecided = 0;
+    loop {
+        let ask = Ask { function, key: key.clone(), body: body.clone(), ..Ask::default() };
+        let answers = match rng.u32(..4) {
+            0 if keyed => {
+                let mut later = rng.fork();
+                let (one, other) = tokio::join!(world.ask(ask.clone()), async {
+                    world.pause(&mut later, 150).await;
+                    world.ask(ask).await
+                });
+                vec![one, other]
+            }
+            _ => vec![world.ask(ask).await],
+        };
+        let mut id: Option<String> = None;
+        for Answer { status, body, .. } in answers {
+            match status {
+                201 => {
+                    let created = body["id"].as_str().expect("an id").to_owned();
+                    if id.get_or_insert(created.clone()) != &created {
+                        world.violation(format!("{function}: one key, two resources"));
+                    }
+                }
+                500 => undecided += 1,
+                503 => {}
+                status => panic!("{function} answered {status}: {name}"),
+            }
+        }
+        if let Some(id) = id {
+            let creation = Creation { name, keyed, undecided, deleted: None };
+            world.known().creations.push(creation);
+            return id;
+        }
+        sleep(Duration::from_secs(1) / world.haste).await;
+    }
+}
+
+/// Creates profiles and deletes each of them immediately, until that is confirmed.
+pub(crate) async fn creator(world: Arc<World>, mut rng: Rng) {
+    for number in 0..rng.usize(1..4) {
+        world.pause(&mut rng, 500).await;
+        let name = format!("Visitor {number}");
+        let body = json!({ "first_name": name });
+        let id = create(&world, &mut rng, "create-profile", body).await;
+        let path = vec![("profile_id", id)];
+        let confirmed = delete(&world, &mut rng, "delete-profile", path.clone()).await;
+        world.mark_deleted(&name, confirmed);
+        let ask = Ask { function: "get-profile", path, ..Ask::default() };
+        let status = world.ask(ask).await.status;
+        if confirmed && !matches!(status, 404 | 503) {
+            world.violation(format!("a deleted profile answered {status}"));
+        }
+    }
+}
+
+/// Sends DELETE until the response confirms it. Returns whether it did.
+///
+/// 404 confirms only an earlier request whose outcome was unknown. No request answers 404 for its
+/// own success.
+pub(crate) async fn delete(
+    world: &World,
+    rng: &mut Rng,
+    function: &str,
+    path: Vec<(&'static str, String)>,
+) -> bool {
+    let mut undecided = false;
+    for _ in 0..8 {
+        let ask = Ask { function, path: path.clone(), ..Ask::default() };
+        match world.ask(ask).await.status {
+            204 => return true,
+            404 if undecided => return true,
+            500 => undecided = true,
+            503 => {}
+            status => world.violation(format!("{function} answered {status}")),
+        }
+        world.pause(rng, 1000).await;
+    }
+    false
+}

@@ -1,0 +1,146 @@
+//! The fault engine: simulates DynamoDB and the network between it and the service.
+//!
+//! The service sends its requests to a function, either [`in_process`] or through a port
+//! ([`listen`]). That function decides what happens to each request and asks a [`Backend`] to
+//! execute it.
+//!
+//! ```text
+//! service → in_process, listen → seeded, recorder, capacity → faults → transactions, remote
+//! ```
+//!
+//! - [`faults`]: everything that can go wrong with one request, and applying it
+//! - [`seeded`]: faults and latencies drawn from a seed
+//! - [`crate::recorder`]: faults by operation, and a record of requests and responses
+//! - [`capacity`]: latencies and the throughput of a partition, for measurements
+//! - [`transactions`]: the embedded engine with DynamoDB's conflict rule, with transactions that
+//!   become visible item by item, and with an index that lags
+//! - [`remote`]: an engine at an endpoint
+//!
+//! DynamoDB's own rules are from
+//! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html> and
+//! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>.
+
+pub mod capacity;
+pub mod faults;
+mod queries;
+pub mod remote;
+pub mod seeded;
+mod sockets;
+pub mod transactions;
+
+use std::future::Future;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use axum::http::HeaderMap;
+use local::engine;
+use serde_json::{Value, json};
+
+pub use sockets::listen;
+
+/// A request of DynamoDB's JSON protocol.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// For example `DynamoDB_20120810.Query`.
+    pub target: String,
+    /// The headers, for an engine that needs them.
+    pub headers: HeaderMap,
+    /// The parsed body.
+    pub body: Value,
+}
+
+impl Request {
+    /// Parses a request.
+    #[must_use]
+    pub fn new(target: String, headers: HeaderMap, body: &[u8]) -> Self {
+        Self { target, headers, body: serde_json::from_slice(body).expect("JSON") }
+    }
+
+    /// Returns the operation, for example `Query`.
+    #[must_use]
+    pub fn operation(&self) -> &str {
+        self.target.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// Returns the same request with another body.
+    #[must_use]
+    pub fn with_body(&self, body: Value) -> Self {
+        Self { body, ..self.clone() }
+    }
+
+    /// Returns the keys of the items that a transaction writes, in order.
+    pub(crate) fn written_keys(&self) -> Vec<ItemKey> {
+        let elements = self.body["TransactItems"].as_array().into_iter().flatten();
+        let key = |element: &Value| {
+            let change = element.as_object().and_then(|element| element.values().next());
+            let change = change.expect("a write");
+            ItemKey::of(if change["Item"].is_null() { &change["Key"] } else { &change["Item"] })
+        };
+        elements.map(key).collect()
+    }
+}
+
+/// The status and the body of a response. `None`: the connection ends without a response.
+pub type Response = Option<(u16, String)>;
+
+/// The primary key of an item.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ItemKey {
+    pub(crate) pk: String,
+    pub(crate) sk: String,
+}
+
+impl ItemKey {
+    /// Returns the key of an item, or of a key object.
+    pub(crate) fn of(item: &Value) -> Self {
+        let part = |name: &str| item[name]["S"].as_str().unwrap_or_default().to_owned();
+        Self { pk: part("pk"), sk: part("sk") }
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        json!({ "pk": { "S": self.pk }, "sk": { "S": self.sk } })
+    }
+}
+
+/// The result of a request that an engine has executed.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    /// The status of the response.
+    pub status: u16,
+    /// The body of the response.
+    pub body: Value,
+    /// The time until its writes are visible. Its response is not sent before.
+    pub settles_in: Duration,
+}
+
+/// An engine that executes requests.
+pub trait Backend: Send + Sync + 'static {
+    /// Executes a request. When the future is ready, its writes are committed.
+    fn execute(&self, request: &Request) -> impl Future<Output = Executed> + Send;
+}
+
+/// Returns an HTTP client for the SDK whose requests `answer` answers, in the same process.
+///
+/// Each request is a task: it is executed even if its client gives up.
+pub fn in_process<A>(answer: impl Fn(Request) -> A + Send + Sync + 'static) -> SharedHttpClient
+where
+    A: Future<Output = Response> + Send + 'static,
+{
+    engine::answered_by(move |target, body| {
+        let response = tokio::spawn(answer(Request::new(target, HeaderMap::new(), &body)));
+        async { response.await.ok().flatten() }
+    })
+}
+
+/// Returns the body of a DynamoDB error.
+pub(crate) fn error_body(error: &str, mut body: Value) -> Value {
+    body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{error}"));
+    body["message"] = json!("simulated");
+    body
+}
+
+/// Returns the body of a cancelled transaction.
+pub(crate) fn cancellation(codes: &[&str]) -> Value {
+    let reasons: Vec<Value> = codes.iter().map(|code| json!({ "Code": code })).collect();
+    error_body("TransactionCanceledException", json!({ "CancellationReasons": reasons }))
+}

@@ -1,0 +1,462 @@
+//! The checker of the delivery guarantees. See [`History::violations`] for what it checks.
+//!
+//! A test fills in a [`History`]: the requests of its clients with their responses, and the
+//! messages and profiles as the API returns them in the end.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde_json::{Value, json};
+
+/// The requests and responses of all clients, and the state in the end.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// The authors of posts.
+    pub authors: Vec<Author>,
+    /// The conversations that were posted into.
+    pub conversations: Vec<Conversation>,
+    /// All posts. A message that belongs to none is a violation.
+    pub posts: Vec<Post>,
+    /// Requests to edit a message.
+    pub edits: Vec<Change>,
+    /// Requests to delete a message.
+    pub deletions: Vec<Change>,
+}
+
+/// A profile that posts.
+#[derive(Clone, Debug, Default)]
+pub struct Author {
+    /// Its id.
+    pub id: String,
+    /// Its total in the end; `None` if a client tried to delete it and it is gone.
+    pub points: Option<u64>,
+    /// True if a client tried to delete it.
+    pub deleted: bool,
+}
+
+/// A conversation.
+#[derive(Clone, Debug, Default)]
+pub struct Conversation {
+    /// Its `last_seq` in the end.
+    pub last_seq: u64,
+    /// All its messages in the end, oldest first; `None` if a client tried to delete it and it is
+    /// gone.
+    pub messages: Option<Vec<Value>>,
+    /// True if a client tried to delete it.
+    pub deleted: bool,
+    /// The messages that a client saw that polled by `after`, in that order.
+    pub polled: Option<Vec<Value>>,
+}
+
+/// A message that a client wants to post, and the responses to its requests.
+#[derive(Clone, Debug, Default)]
+pub struct Post {
+    /// Identifies the message: `metadata.name`.
+    pub name: String,
+    /// The index of its author.
+    pub author: usize,
+    /// The index of its conversation.
+    pub conversation: usize,
+    /// True if all its requests carry the same idempotency key.
+    pub keyed: bool,
+    /// One response for each request.
+    pub responses: Vec<Response>,
+}
+
+/// The response to a post.
+#[derive(Clone, Debug)]
+pub enum Response {
+    /// 201 with this message.
+    Stored(Value),
+    /// Refused with this status: this request stored nothing.
+    Refused(u16),
+    /// 410 to a replay: the conversation is deleted.
+    Gone,
+    /// 500, or no response: this request may have stored the message.
+    Undecided,
+}
+
+/// A request to change a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// The index of its conversation.
+    pub conversation: usize,
+    /// Its place.
+    pub seq: u64,
+    /// True if the response confirmed the change.
+    pub confirmed: bool,
+}
+
+impl History {
+    /// Returns all violations of the guarantees, none if they hold:
+    ///
+    /// - `seq` counts 1, 2, 3 … without gap or duplicate, up to `last_seq`;
+    /// - an author's points are the number of the author's messages, each number once;
+    /// - each tenth point has one congratulation, at `seq + 1`;
+    /// - a message with a 201 is stored there, with those points and that congratulation;
+    /// - a refused request stored nothing, and an undecided one stored at most one message;
+    /// - one idempotency key has one effect, and all its responses show the same message;
+    /// - 404 and 410 only if the conversation was deleted, 422 only if the author was;
+    /// - confirmed edits and deletions are visible;
+    /// - a client that polls sees each message once, in order.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        let mut violations = Vec::new();
+        for (index, conversation) in self.conversations.iter().enumerate() {
+            let Some(messages) = &conversation.messages else { continue };
+            let here = sequence_violations(messages, conversation.last_seq);
+            let here = here.into_iter().chain(reward_violations(messages));
+            violations.extend(here.map(|what| format!("conversation {index}: {what}")));
+            violations.extend(self.unknown_messages(index, messages));
+            violations.extend(polling_violation(index, conversation, messages));
+        }
+        violations.extend(self.point_violations());
+        let copies = self.copies();
+        for post in &self.posts {
+            let name = (post.conversation, post.name.as_str());
+            let found = copies.get(&name).copied().unwrap_or_default();
+            let here = self.status_violations(post).into_iter();
+            let here = here.chain(self.post_violations(post, found));
+            violations.extend(here.map(|what| format!("{what}: {post:?}")));
+        }
+        violations.extend(self.change_violations());
+        violations
+    }
+
+    /// Returns the number of stored messages by conversation and name.
+    fn copies(&self) -> HashMap<(usize, &str), usize> {
+        let mut copies = HashMap::new();
+        for (index, conversation) in self.conversations.iter().enumerate() {
+            for message in conversation.messages.iter().flatten() {
+                let name = message["metadata"]["name"].as_str().unwrap_or_default();
+                *copies.entry((index, name)).or_default() += 1;
+            }
+        }
+        copies
+    }
+
+    /// Returns messages that no client posted.
+    fn unknown_messages(&self, index: usize, messages: &[Value]) -> Vec<String> {
+        let posts = self.posts.iter().filter(|post| post.conversation == index);
+        let known: HashSet<&str> = posts.map(|post| post.name.as_str()).collect();
+        let texts = messages.iter().filter(|message| message["type"] == "text");
+        let present = texts.filter(|message| message["deleted_at"].is_null());
+        let unknown = present.filter(|message| {
+            !message["metadata"]["name"].as_str().is_some_and(|name| known.contains(name))
+        });
+        unknown.map(|message| format!("no client posted {message}")).collect()
+    }
+
+    /// Checks that each author's points are the number of the author's messages.
+    fn point_violations(&self) -> Vec<String> {
+        let mut violations = Vec::new();
+        let mut earned: HashMap<&str, Vec<u64>> = HashMap::new();
+        let present = self.conversations.iter().flat_map(|conversation| &conversation.messages);
+        for message in present.flatten().filter(|message| message["type"] == "text") {
+            let author = message["author_id"].as_str().unwrap_or_default();
+            earned.entry(author).or_default().extend(message["points"].as_u64());
+        }
+        let complete =
+            self.conversations.iter().all(|conversation| conversation.messages.is_some());
+        for (index, author) in self.authors.iter().enumerate() {
+            let mut points = earned.remove(author.id.as_str()).unwrap_or_default();
+            points.extend(self.points_of_deleted_conversations(index));
+            points.sort_unstable();
+            let total = match author.points {
+                Some(total) => total,
+                None if author.deleted => points.last().copied().unwrap_or_default(),
+                None => {
+                    violations.push(format!("author {index} is gone"));
+                    continue;
+                }
+            };
+            let holds = if complete {
+                points.iter().copied().eq(1..=total)
+            } else {
+                // A message that a deleted conversation had may be unknown.
+                points.windows(2).all(|pair| pair[0] < pair[1])
+                    && points.last().is_none_or(|last| *last <= total)
+            };
+            if !holds {
+                violations.push(format!("author {index}: {total} points, earned {points:?}"));
+            }
+        }
+        let others = earned.into_keys().map(|author| format!("messages of {author:?}, unknown"));
+        violations.extend(others);
+        violations
+    }
+
+    /// Returns the points that an author certainly earned in conversations that are gone.
+    fn points_of_deleted_conversations(&self, author: usize) -> Vec<u64> {
+        let mut points = BTreeMap::new();
+        for post in self.posts.iter().filter(|post| post.author == author) {
+            if self.conversations[post.conversation].messages.is_none() {
+                for message in stored(post) {
+                    let place = (post.conversation, message["seq"].as_u64());
+                    points.insert(place, message["points"].as_u64().unwrap_or_default());
+                }
+            }
+        }
+        points.into_values().collect()
+    }
+
+    /// Checks the statuses of the responses to a post.
+    fn status_violations(&self, post: &Post) -> Option<String> {
+        let deleted = self.conversations[post.conversation].deleted;
+        let author_deleted = self.authors[post.author].deleted;
+        let allowed = |response: &Response| match response {
+            Response::Stored(_) | Response::Undecided | Response::Refused(503) => true,
+            Response::Refused(404) => deleted,
+            Response::Gone => deleted && post.keyed,
+            Response::Refused(422) => author_deleted,
+            Response::Refused(_) => false,
+        };
+        let odd = post.responses.iter().find(|response| !allowed(response))?;
+        Some(format!("{odd:?} without a reason"))
+    }
+
+    /// Checks that a post is stored as its responses say. `found` is the number of its messages.
+    fn post_violations(&self, post: &Post, found: usize) -> Vec<String> {
+        let mut violations = Vec::new();
+        let stored: Vec<&Value> = stored(post).collect();
+        let seqs: Vec<u64> = stored.iter().filter_map(|message| message["seq"].as_u64()).collect();
+        if post.keyed && seqs.windows(2).any(|pair| pair[0] != pair[1]) {
+            violations.push(format!("one key, several messages {seqs:?}"));
+        }
+        for message in &stored {
+            let reward = message["reward"]["seq"].as_u64();
+            let due = is_tenth(message).then(|| message["seq"].as_u64().unwrap_or_default() + 1);
+            if reward != due {
+                violations.push(format!("a response with the congratulation {reward:?}"));
+            }
+        }
+        let Some(messages) = &self.conversations[post.conversation].messages else {
+            return violations;
+        };
+        let is_deleted = |seq: u64| {
+            let place = (post.conversation, seq);
+            self.deletions.iter().any(|deletion| (deletion.conversation, deletion.seq) == place)
+        };
+        for message in &stored {
+            let there = at(messages, message["seq"].as_u64().unwrap_or_default());
+            let same = there.is_some_and(|there| {
+                let seq = there["seq"].as_u64().unwrap_or_default();
+                (there["metadata"]["name"] == *post.name || is_deleted(seq))
+                    && there["points"] == message["points"]
+            });
+            if !same {
+                violations.push("201, but not stored".to_owned());
+            }
+        }
+        let undecided = post.responses.iter().filter(|r| matches!(r, Response::Undecided)).count();
+        let (least, most) = if post.keyed {
+            let visible = seqs.first().is_some_and(|seq| !is_deleted(*seq));
+            (usize::from(visible), usize::from(!seqs.is_empty() || undecided > 0))
+        } else {
+            (seqs.iter().filter(|seq| !is_deleted(**seq)).count(), seqs.len() + undecided)
+        };
+        if !(least..=most).contains(&found) {
+            violations.push(format!("stored {found} times instead of {least} to {most}"));
+        }
+        violations
+    }
+
+    /// Checks that confirmed edits and deletions are visible.
+    fn change_violations(&self) -> Vec<String> {
+        let mut violations = Vec::new();
+        let find = |change: &Change| {
+            let messages = self.conversations[change.conversation].messages.as_ref()?;
+            at(messages, change.seq)
+        };
+        for message in self.deletions.iter().filter(|change| change.confirmed).filter_map(find) {
+            let is_empty = message["text"] == "" && message["metadata"] == json!({});
+            if !is_empty || !message["deleted_at"].is_string() {
+                violations.push(format!("204, but not deleted: {message}"));
+            }
+        }
+        for message in self.edits.iter().filter(|change| change.confirmed).filter_map(find) {
+            let is_edited = message["text"].as_str().is_some_and(|text| text.starts_with("edited"))
+                && message["edited_at"].is_string();
+            if !is_edited && message["deleted_at"].is_null() {
+                violations.push(format!("200, but not edited: {message}"));
+            }
+        }
+        violations
+    }
+}
+
+/// Checks that `seq` counts 1, 2, 3 … up to `last_seq`.
+fn sequence_violations(messages: &[Value], last_seq: u64) -> Vec<String> {
+    let pairs = messages.iter().zip(1_u64..);
+    let wrong = pairs.filter(|(message, seq)| message["seq"] != *seq);
+    let mut violations: Vec<String> =
+        wrong.map(|(message, seq)| format!("seq {} in place of {seq}", message["seq"])).collect();
+    if last_seq != messages.len() as u64 {
+        violations.push(format!("last_seq {last_seq} of {} messages", messages.len()));
+    }
+    violations
+}
+
+/// Checks that each tenth point is followed by its congratulation, and nothing else is.
+fn reward_violations(messages: &[Value]) -> Vec<String> {
+    let mut violations = Vec::new();
+    let mut due: Option<Value> = None;
+    for message in messages {
+        let expected = due.take();
+        if message["type"] == "action" {
+            if expected.as_ref() != Some(&message["metadata"]) || !message["author_id"].is_null() {
+                violations.push(format!("a congratulation that is not due: {message}"));
+            }
+            continue;
+        }
+        if let Some(expected) = expected {
+            violations.push(format!("no congratulation {expected}"));
+        }
+        if message["type"] == "void" {
+            continue;
+        }
+        let (author, points) = (&message["author_id"], &message["points"]);
+        due = is_tenth(message).then(|| json!({ "profile_id": author, "points": points }));
+    }
+    violations.extend(due.map(|due| format!("no congratulation {due}")));
+    violations
+}
+
+/// Checks that a client that polled saw each message once, in order.
+fn polling_violation(
+    index: usize,
+    conversation: &Conversation,
+    messages: &[Value],
+) -> Option<String> {
+    let polled = conversation.polled.as_ref()?;
+    let identity = |message: &Value| {
+        (message["seq"].clone(), message["points"].clone(), message["author_id"].clone())
+    };
+    if polled.iter().map(identity).eq(messages.iter().map(identity)) {
+        return None;
+    }
+    let seqs: Vec<&Value> = polled.iter().map(|message| &message["seq"]).collect();
+    Some(format!("conversation {index}: a poller saw {seqs:?} of {} messages", messages.len()))
+}
+
+/// Returns the message at a place.
+fn at(messages: &[Value], seq: u64) -> Option<&Value> {
+    messages.get(usize::try_from(seq).ok()?.checked_sub(1)?)
+}
+
+fn is_tenth(message: &Value) -> bool {
+    message["points"].as_u64().is_some_and(|points| points > 0 && points.is_multiple_of(10))
+}
+
+fn stored(post: &Post) -> impl Iterator<Item = &Value> {
+    post.responses.iter().filter_map(|response| match response {
+        Response::Stored(message) => Some(message),
+        _ => None,
+    })
+}
+
+/// Fails unless the messages of a conversation, read in full, hold the guarantees that one
+/// conversation can show: no gap, no duplicate, points from 1 for each author, and a congratulation
+/// for each tenth.
+#[track_caller]
+pub fn check_conversation(messages: &[Value]) {
+    let mut violations = sequence_violations(messages, messages.len() as u64);
+    violations.extend(reward_violations(messages));
+    let mut points: HashMap<&str, Vec<u64>> = HashMap::new();
+    for message in messages.iter().filter(|message| message["type"] == "text") {
+        let author = message["author_id"].as_str().unwrap_or_default();
+        points.entry(author).or_default().extend(message["points"].as_u64());
+    }
+    for (author, mut points) in points {
+        points.sort_unstable();
+        if !points.iter().copied().eq(1..=points.len() as u64) {
+            violations.push(format!("author {author}: points {points:?}"));
+        }
+    }
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(seq: u64, points: u64) -> Value {
+        json!({
+            "seq": seq, "type": "text", "author_id": "ada", "points": points, "text": "x",
+            "metadata": { "name": format!("{points}") }, "edited_at": null, "deleted_at": null,
+        })
+    }
+
+    /// A history of ten posts, the last with its congratulation.
+    fn history() -> History {
+        let mut messages: Vec<Value> = (1..=10).map(|number| message(number, number)).collect();
+        let post = |message: &Value| {
+            let mut response = message.clone();
+            response["reward"] =
+                if message["points"] == 10 { json!({ "seq": 11 }) } else { Value::Null };
+            let responses = vec![Response::Stored(response)];
+            let name = message["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            Post { name, keyed: true, responses, ..Post::default() }
+        };
+        let posts = messages.iter().map(post).collect();
+        messages.push(json!({
+            "seq": 11, "type": "action", "author_id": null, "points": 10,
+            "metadata": { "profile_id": "ada", "points": 10 },
+        }));
+        let polled = Some(messages.clone());
+        let conversation =
+            Conversation { last_seq: 11, messages: Some(messages), polled, deleted: false };
+        let author = Author { id: "ada".into(), points: Some(10), deleted: false };
+        let (authors, conversations) = (vec![author], vec![conversation]);
+        History { authors, conversations, posts, ..History::default() }
+    }
+
+    #[test]
+    fn a_correct_history_has_no_violations() {
+        assert_eq!(history().violations(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_violation_is_found() {
+        type Break = fn(&mut History);
+        fn messages(history: &mut History) -> &mut Vec<Value> {
+            history.conversations[0].messages.as_mut().expect("messages")
+        }
+        let change = |seq| Change { conversation: 0, seq, confirmed: true };
+        let breaks: [(&str, Break); 13] = [
+            ("seq 4 in place of 3", |h| drop(messages(h).remove(2))),
+            ("last_seq 12", |h| h.conversations[0].last_seq = 12),
+            ("no congratulation", |h| drop(messages(h).pop())),
+            ("not due", |h| messages(h)[10]["metadata"]["points"] = json!(20)),
+            ("11 points, earned", |h| h.authors[0].points = Some(11)),
+            ("author 0 is gone", |h| h.authors[0].points = None),
+            ("201, but not stored", |h| messages(h)[4]["metadata"]["name"] = json!("other")),
+            ("no client posted", |h| drop(h.posts.remove(0))),
+            ("stored 1 times instead of 0 to 0", |h| {
+                h.posts[0].responses = vec![Response::Refused(503)];
+            }),
+            ("Gone without a reason", |h| h.posts[0].responses.push(Response::Gone)),
+            ("one key, several messages", |h| {
+                let other = h.posts[1].responses[0].clone();
+                h.posts[0].responses.push(other);
+            }),
+            ("a response with the congratulation None", |h| {
+                if let Response::Stored(message) = &mut h.posts[9].responses[0] {
+                    message["reward"] = Value::Null;
+                }
+            }),
+            ("a poller saw", |h| {
+                h.conversations[0].polled.as_mut().expect("polled").swap(0, 1);
+            }),
+        ];
+        for (expected, broken) in breaks {
+            let mut history = history();
+            broken(&mut history);
+            let found = history.violations();
+            assert!(found.iter().any(|what| what.contains(expected)), "{expected}: {found:?}");
+        }
+        let edits = History { edits: vec![change(1)], ..history() };
+        assert!(edits.violations()[0].starts_with("200, but not edited"));
+        let deletions = History { deletions: vec![change(1)], ..history() };
+        assert!(deletions.violations()[0].starts_with("204, but not deleted"));
+    }
+}
