@@ -68,6 +68,15 @@ impl Request {
         Self { body, ..self.clone() }
     }
 
+    /// Returns the key of the item that a write of one item writes.
+    pub(crate) fn written_item(&self) -> Option<ItemKey> {
+        match self.operation() {
+            "PutItem" => Some(ItemKey::of(&self.body["Item"])),
+            "UpdateItem" | "DeleteItem" => Some(ItemKey::of(&self.body["Key"])),
+            _ => None,
+        }
+    }
+
     /// Returns the keys of the items that a transaction writes, in order.
     pub(crate) fn written_keys(&self) -> Vec<ItemKey> {
         let elements = self.body["TransactItems"].as_array().into_iter().flatten();
