@@ -70,9 +70,11 @@ impl Table {
             });
         }
         let most = limit.get() + 1;
+        // Without a reservation beyond the cursor there is no message to read.
+        let newest = if after.seq < conversation.last_seq { Seq::MAX } else { 0 };
         let (changes, messages) = tokio::join!(
             self.query_changes(id, after.change, counter.last_change, most),
-            self.query_messages(id, after.seq.get() + 1..=Seq::MAX, Ascending, most)
+            self.query_messages(id, after.seq.get() + 1..=newest, Ascending, most)
         );
         let run = self.unbroken_run(&conversation, after.seq, most, messages?).await?;
         let seen = self.see_changes(id, after.change, changes?, &run, limit).await?;
