@@ -1,5 +1,7 @@
-//! Compresses and hashes, at build time, the files that `get-documentation` serves: those in `assets/`,
-//! and Swagger UI's from the archive in its crate. `OUT_DIR` then has `NAME.gz` and `NAME.hash` of each.
+//! Compresses and hashes the files that `get-documentation` serves.
+//!
+//! Input: the files in `assets/`, and two files of Swagger UI from the archive in its crate.
+//! Output in `OUT_DIR`: `NAME.gz` and `NAME.hash` for each file.
 
 use std::error::Error;
 use std::fs::{read, read_dir, write};
@@ -13,7 +15,7 @@ use sha2::{Digest, Sha256};
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 use zip::ZipArchive;
 
-/// The files of Swagger UI that the reference loads.
+/// The files of Swagger UI that the API reference loads.
 const SWAGGER_UI: [&str; 2] = ["swagger-ui-bundle.js", "swagger-ui.css"];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -26,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut archive = ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED))?;
     for index in 0..archive.len() {
         let mut file = archive.by_index(index)?;
-        // The archive has one folder, named after the version.
+        // All paths begin with one folder, which is named after the version.
         let path = file.name()?.into_owned();
         if let Some(name) =
             SWAGGER_UI.into_iter().find(|name| path.ends_with(&format!("/dist/{name}")))
@@ -39,6 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Writes `NAME.gz` and `NAME.hash`.
 fn compress(name: &str, content: &[u8]) -> io::Result<()> {
     let folder = env::var_os("OUT_DIR").map(PathBuf::from).unwrap_or_default();
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());

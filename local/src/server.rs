@@ -1,137 +1,220 @@
-//! The server as a program: its flags, how it starts, and what it says.
+//! The program: how it starts and what it prints.
 
-use std::env;
-use std::fmt::Write;
-use std::path::PathBuf;
+use std::error::Error;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{env, io};
 
-use clap::Parser;
+use axum::http::Uri;
 use functions::http::Auth;
 use shared::Table;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use crate::authorizer::Authorizer;
+use crate::database_file::one_line;
+use crate::engine;
+use crate::gateway::Gateway;
+use crate::hosts::AllowedHosts;
+pub use crate::options::{Options, parser_error};
 use crate::template::{TEMPLATE, Template};
-use crate::{Gateway, engine};
 
 /// How long the printed tokens are valid.
-const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+/// How long to wait for a connection to an external engine.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Serves the whole chat API on this machine, on an embedded DynamoDB-compatible engine.
-#[derive(Debug, Parser)]
-#[command(version)]
-pub struct Options {
-    /// Port of the API.
-    #[arg(long, default_value_t = 3000)]
-    pub port: u16,
-    /// File of the database; it survives a restart.
-    #[arg(long, value_name = "FILE", default_value = "chat.db")]
-    pub database: PathBuf,
-    /// Keeps the database in memory, and forgets it at the end.
-    #[arg(long, conflicts_with = "database")]
-    pub in_memory: bool,
-    /// Closed, as in the cloud: only requests with an access token are answered, and tokens to try are printed.
-    #[arg(long)]
-    pub auth: bool,
-    /// Origins whose pages may call the API, separated by commas, such as http://localhost:5173.
-    #[arg(long, value_name = "ORIGINS", value_delimiter = ',')]
-    pub cors_origins: Vec<String>,
-    /// Port of the engine, for other tools to share.
-    #[arg(long, default_value_t = 8000)]
-    pub dynamodb_port: u16,
-    /// An engine that runs already, to be used instead of the embedded one.
-    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL_DYNAMODB")]
-    pub dynamodb_endpoint: Option<String>,
-}
-
-/// Serves until `stop` is ready and the requests under way are answered.
+/// Serves the API until `stop` completes, then waits at most three seconds for open requests.
 ///
 /// # Errors
-/// Why it cannot start, in one line.
+/// Why the server cannot start, in one line.
 pub async fn run(
     options: &Options,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), String> {
+    options.check()?;
     let template = Template::parse(TEMPLATE)?;
-    let listener = listen(options.port, "--port").await?;
-    let name = env::var("TABLE_NAME").unwrap_or_else(|_| "chat".to_owned());
-    let (table, endpoint, place) = match &options.dynamodb_endpoint {
-        Some(endpoint) if !endpoint.is_empty() => (
-            Table::connect(endpoint, &name),
-            endpoint.clone(),
-            "not started by this server".to_owned(),
-        ),
-        _ => {
-            let file = (!options.in_memory).then_some(options.database.as_path());
-            let place =
-                file.map_or("in memory".to_owned(), |file| format!("in {}", file.display()));
-            let listener = listen(options.dynamodb_port, "--dynamodb-port").await?;
-            let database = engine::open(file)?;
-            (
-                Table::with_http_client(engine::client(database.clone()), &name),
-                engine::serve(listener, database)?,
-                place,
-            )
-        }
-    };
-    table
-        .create(&template.table)
-        .await
-        .map_err(|error| format!("{endpoint}: {}", error.chain()))?;
-    let (auth, access) =
-        if options.auth { (Auth::Jwt, Some(Access::generate()?)) } else { (Auth::Open, None) };
-    let mut gateway =
-        Gateway::new(&template, table, auth)?.open_to(&options.cors_origins, &template.cors)?;
-    let url = format!(
-        "http://127.0.0.1:{}",
-        listener.local_addr().map_err(|error| error.to_string())?.port()
-    );
-    let token = if options.auth { "-H \"authorization: Bearer $TOKEN\" " } else { "" };
-    let door = if options.auth {
-        "closed to all without an access token"
-    } else {
-        "open: everyone on this machine may act as anyone"
-    };
-    println!("Chat API on {url}, {door}.\nTable {name} on {endpoint}, {place}.\n");
-    if let Some(Access { authorizer, tokens }) = access {
-        gateway = gateway.behind(Arc::new(authorizer));
-        println!("{tokens}");
+    let listener = listen((options.host, options.port).into(), "--port").await?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let storage = Storage::open(options).await?;
+    storage.create_table(&template).await?;
+    let auth = if options.auth { Auth::Jwt } else { Auth::Open };
+    let mut gateway = Gateway::new(&template, storage.table.clone(), auth)?
+        .with_cors_origins(&options.cors_origins, &template.cors)?
+        .with_hosts(AllowedHosts::default().with_address(options.host));
+    if !options.quiet {
+        gateway = gateway.with_request_log();
     }
-    println!(
-        "Try:\n  \
-         curl {url}/profiles {token}-H 'content-type: application/json' -d '{{\"first_name\":\"Ada\"}}'\n  \
-         curl {token}{url}/profiles\n\n\
-         Ctrl-C stops it."
-    );
+    let mut text = addresses(address, options.auth, &storage);
+    if options.auth {
+        let authorizer = authorizer(options)?;
+        text.push_str(&tokens(&authorizer)?);
+        gateway = gateway.with_authorizer(Arc::new(authorizer));
+    }
+    text.push_str(&examples(address, options.auth));
+    // Nobody may be reading stdout; that is no reason to fail.
+    let _ = io::stdout().write_all(text.as_bytes());
     gateway.serve(listener, stop).await.map_err(|error| error.to_string())
 }
 
-/// Who may enter a closed server.
-struct Access {
-    authorizer: Authorizer,
-    /// Tokens to try, as shell commands.
-    tokens: String,
+/// The table and the engine that holds it.
+struct Storage {
+    table: Table,
+    name: String,
+    /// The place of the table, for the developer.
+    place: String,
+    /// The address of the embedded engine, if its port is open.
+    engine: Option<String>,
 }
 
-impl Access {
-    fn generate() -> Result<Self, String> {
-        let authorizer = Authorizer::generate()?;
-        let mut tokens =
-            String::from("For the next twelve hours, and as long as this server runs,\n");
-        for (subject, scopes, who) in [
-            ("ada", "chat/read chat/write", "a first user"),
-            ("grace", "chat/read chat/write", "another"),
-            ("operator", "chat/admin", "an administrator"),
-        ] {
-            let token = authorizer.token(subject, scopes, LIFETIME)?;
-            let _ = writeln!(tokens, "  {subject}, {who}:\n    TOKEN={token}");
+impl Storage {
+    async fn open(options: &Options) -> Result<Self, String> {
+        let name = env::var("TABLE_NAME").unwrap_or_else(|_| "chat".to_owned());
+        if let Some(endpoint) = options.endpoint() {
+            connect(endpoint).await?;
+            let table = Table::connect(endpoint, &name);
+            return Ok(Self { table, name, place: endpoint.to_owned(), engine: None });
         }
-        Ok(Self { authorizer, tokens })
+        let listener = match options.dynamodb_port {
+            Some(port) => Some(listen(([127, 0, 0, 1], port).into(), "--dynamodb-port").await?),
+            None => None,
+        };
+        let file = database_file(options);
+        let database = engine::open(file)?;
+        let table = Table::with_http_client(engine::client(database.clone()), &name);
+        let place = file.map_or_else(|| "memory".to_owned(), |file| file.display().to_string());
+        let engine = listener.map(|listener| engine::serve(listener, database)).transpose()?;
+        Ok(Self { table, name, place, engine })
+    }
+
+    async fn create_table(&self, template: &Template) -> Result<(), String> {
+        self.table.create(&template.table).await.map_err(|error| {
+            let cause = one_line(&root_cause(&error));
+            format!("{}: cannot create the table {}: {cause}", self.place, self.name)
+        })
     }
 }
 
-async fn listen(port: u16, flag: &str) -> Result<TcpListener, String> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await;
-    listener.map_err(|error| format!("port {port}: {error}; choose another with {flag}"))
+/// Returns the file of the embedded engine's database, `None` if it is in memory.
+fn database_file(options: &Options) -> Option<&Path> {
+    (!options.in_memory).then_some(&options.database)
+}
+
+/// Checks that an external engine can be reached.
+async fn connect(endpoint: &str) -> Result<(), String> {
+    let uri = endpoint.parse::<Uri>().ok();
+    let default_port = match uri.as_ref().and_then(Uri::scheme_str) {
+        Some("http") => 80,
+        Some("https") => 443,
+        _ => return Err(not_a_url(endpoint)),
+    };
+    let Some(authority) = uri.as_ref().and_then(Uri::authority) else {
+        return Err(not_a_url(endpoint));
+    };
+    let host = authority.host().trim_matches(['[', ']']);
+    let port = authority.port_u16().unwrap_or(default_port);
+    match timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(format!("cannot connect to the engine at {endpoint}: {error}")),
+        Err(_) => Err(format!("cannot connect to the engine at {endpoint}: no response")),
+    }
+}
+
+fn not_a_url(endpoint: &str) -> String {
+    format!("--dynamodb-endpoint: '{endpoint}' is not a URL such as http://127.0.0.1:8000")
+}
+
+fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Returns the authorizer, with the key next to the database file if there is one.
+fn authorizer(options: &Options) -> Result<Authorizer, String> {
+    match database_file(options).filter(|_| options.endpoint().is_none()) {
+        Some(file) => {
+            let mut key = OsString::from(file);
+            key.push(".key");
+            Authorizer::load_or_generate(&PathBuf::from(key))
+        }
+        None => Authorizer::generate(),
+    }
+}
+
+async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("port {} is in use: choose another with {flag}", address.port())
+        }
+        _ => format!("cannot listen on {address}: {error}; see {flag} and --host"),
+    })
+}
+
+/// Returns the URL of the API on this machine.
+fn url(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip([127, 0, 0, 1].into());
+    }
+    format!("http://{address}")
+}
+
+/// Returns the addresses to open, and where the data is.
+fn addresses(address: SocketAddr, auth: bool, storage: &Storage) -> String {
+    let url = url(address);
+    let access = match auth {
+        true => "Requests need an access token.",
+        false => "Authentication is disabled: every caller may act as any profile.",
+    };
+    let mut text = format!(
+        "Chat API. {access}\n\n  \
+         Page       {url}/\n  \
+         Reference  {url}/docs\n  \
+         API        {url}\n"
+    );
+    if let Some(engine) = &storage.engine {
+        let _ = writeln!(text, "  Engine     {engine}");
+    }
+    let Storage { name, place, .. } = storage;
+    let _ = writeln!(text, "\nTable {name} in {place}.");
+    if address.ip().is_unspecified() {
+        let _ = writeln!(text, "Listens on every address of this machine.");
+    }
+    text.push('\n');
+    text
+}
+
+/// Returns tokens for development, as shell commands.
+fn tokens(authorizer: &Authorizer) -> Result<String, String> {
+    let mut text = String::from("Access tokens, valid for 12 hours:\n");
+    for (subject, scopes, role) in [
+        ("ada", "chat/read chat/write", "a user"),
+        ("grace", "chat/read chat/write", "another user"),
+        ("operator", "chat/admin", "an administrator"),
+    ] {
+        let token = authorizer.token(subject, scopes, TOKEN_LIFETIME)?;
+        let _ = writeln!(text, "  {subject}, {role}:\n    TOKEN={token}");
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+/// Returns commands to try.
+fn examples(address: SocketAddr, auth: bool) -> String {
+    let url = url(address);
+    let token = if auth { "-H \"authorization: Bearer $TOKEN\" " } else { "" };
+    let json = "-H 'content-type: application/json'";
+    format!(
+        "Try:\n  \
+         curl {url}/profiles {token}{json} -d '{{\"first_name\":\"Ada\"}}'\n  \
+         curl {token}{url}/profiles\n\n\
+         Press Ctrl-C to stop.\n"
+    )
 }

@@ -1,4 +1,4 @@
-//! What `template.yaml` says: the routes, each with its function and scopes, and the table.
+//! The parts of `template.yaml` that the development server uses: routes, table, CORS.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -10,21 +10,23 @@ use serde_json::Value;
 use shared::table::schema::{IndexSchema, KeySchema, TableSchema};
 use tower_http::cors::CorsLayer;
 
-/// The template that this server was built with.
+use crate::hosts::parse_origin;
+
+/// The template at the time of the build.
 pub const TEMPLATE: &str = include_str!("../../template.yaml");
 
-/// A template, as far as a development server needs it.
+/// The parts of a template that the development server uses.
 #[derive(Clone, Debug)]
 pub struct Template {
-    /// Every route of the HTTP API.
+    /// The routes of the HTTP API.
     pub routes: Vec<Route>,
-    /// How the table is declared.
+    /// The declaration of the table.
     pub table: TableSchema,
-    /// What pages of other origins may do, where there are such origins.
+    /// What pages of other origins may do.
     pub cors: Cors,
 }
 
-/// The `CorsConfiguration` of the HTTP API, but for the origins.
+/// The `CorsConfiguration` of the HTTP API, without the origins.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Cors {
@@ -35,18 +37,19 @@ pub struct Cors {
 }
 
 impl Cors {
-    /// What answers preflight requests, and lets pages of these origins read answers.
+    /// Returns the layer that answers preflight requests and lets pages of these origins read
+    /// responses.
     ///
     /// # Errors
-    /// What cannot be a header, in one line.
+    /// An invalid origin, method or header, in one line.
     pub fn layer(&self, origins: &[String]) -> Result<CorsLayer, String> {
         let names = |names: &[String]| {
-            names.iter().map(|name| parsed(name)).collect::<Result<Vec<HeaderName>, _>>()
+            names.iter().map(|name| parse(name)).collect::<Result<Vec<HeaderName>, _>>()
         };
         let origins: Vec<HeaderValue> =
-            origins.iter().map(|origin| parsed(origin)).collect::<Result<_, _>>()?;
+            origins.iter().map(|origin| parse_origin(origin)).collect::<Result<_, _>>()?;
         let methods: Vec<Method> =
-            self.allow_methods.iter().map(|method| parsed(method)).collect::<Result<_, _>>()?;
+            self.allow_methods.iter().map(|method| parse(method)).collect::<Result<_, _>>()?;
         Ok(CorsLayer::new()
             .allow_origin(origins)
             .allow_methods(methods)
@@ -56,8 +59,8 @@ impl Cors {
     }
 }
 
-fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error| format!("{text}: {error}"))
+fn parse<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| format!("template.yaml: {text}: {error}"))
 }
 
 /// A route of the HTTP API.
@@ -65,74 +68,96 @@ fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
 pub struct Route {
     /// `GET`, `POST` and so on.
     pub method: String,
-    /// Its path, with parameters in braces.
+    /// The path, with parameters in braces.
     pub path: String,
     /// The name of the function's binary.
     pub function: String,
-    /// How long the function may take.
+    /// The time limit of the function.
     pub timeout: Duration,
-    /// The scopes of which an access token must have one; `None` where nobody needs a token.
+    /// An access token needs one of these scopes; `None` if the route needs no token.
     pub scopes: Option<Vec<String>>,
 }
 
 impl Template {
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// What is missing or cannot be read, in one line.
+    /// What is missing or invalid, in one line.
     pub fn parse(yaml: &str) -> Result<Self, String> {
-        let template: Value =
-            serde_saphyr::from_str(yaml).map_err(|error| format!("template.yaml: {error}"))?;
-        let resources = template["Resources"].as_object().ok_or("template.yaml: no Resources")?;
-        let api =
-            resources.values().find(|resource| resource["Type"] == "AWS::Serverless::HttpApi");
-        let api = &api.ok_or("template.yaml: no HTTP API")?["Properties"];
+        Self::read(yaml).map_err(|error| format!("template.yaml: {error}"))
+    }
+
+    fn read(yaml: &str) -> Result<Self, String> {
+        let template: Value = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
+        let resources = template["Resources"].as_object().ok_or("there are no Resources")?;
+        let find = |kind: &str| {
+            let resource = resources.values().find(|resource| resource["Type"] == kind);
+            let properties = resource.map(|resource| &resource["Properties"]);
+            properties.ok_or_else(|| format!("there is no {kind}"))
+        };
+        let api = find("AWS::Serverless::HttpApi")?;
+        let table = TableProperties::deserialize(find("AWS::DynamoDB::Table")?);
+        // The second branch of `!If`: the configuration if there are origins.
+        let cors = Cors::deserialize(&api["CorsConfiguration"][1]);
+        let defaults = Defaults {
+            timeout: template["Globals"]["Function"]["Timeout"].as_u64().unwrap_or(3),
+            authorizer: api["Auth"]["DefaultAuthorizer"].as_str(),
+        };
         let mut routes = Vec::new();
         for (name, resource) in resources {
-            let Some(events) = resource["Properties"]["Events"].as_object() else { continue };
-            let function = resource["Metadata"]["BuildProperties"]["Binary"].as_str();
-            let function =
-                function.ok_or_else(|| format!("template.yaml: {name} names no binary"))?;
-            let timeout = &resource["Properties"]["Timeout"];
-            let timeout = timeout
-                .as_u64()
-                .or(template["Globals"]["Function"]["Timeout"].as_u64())
-                .unwrap_or(3);
-            for event in events.values().filter(|event| event["Type"] == "HttpApi") {
-                let property = |property: &str| {
-                    let value = event["Properties"][property].as_str().map(str::to_owned);
-                    value.ok_or_else(|| {
-                        format!("template.yaml: a route of {name} has no {property}")
-                    })
-                };
-                let auth = &event["Properties"]["Auth"];
-                let authorizer =
-                    auth["Authorizer"].as_str().or(api["Auth"]["DefaultAuthorizer"].as_str());
-                let scopes = auth["AuthorizationScopes"].as_array().into_iter().flatten();
-                let scopes = scopes.filter_map(|scope| scope.as_str().map(str::to_owned)).collect();
-                routes.push(Route {
-                    method: property("Method")?,
-                    path: property("Path")?,
-                    function: function.to_owned(),
-                    timeout: Duration::from_secs(timeout),
-                    scopes: authorizer
-                        .is_some_and(|authorizer| authorizer != "NONE")
-                        .then_some(scopes),
-                });
-            }
+            let read = defaults.routes(resource).map_err(|error| format!("{name}: {error}"))?;
+            routes.extend(read);
         }
-        let table = resources.values().find(|resource| resource["Type"] == "AWS::DynamoDB::Table");
-        let table = table.ok_or("template.yaml: no table")?["Properties"].clone();
-        let table = serde_json::from_value::<TableProperties>(table);
-        let table = table.map_err(|error| format!("template.yaml: the table: {error}"))?.into();
-        // The second branch of `!If`: the condition is whether there are origins.
-        let cors = serde_json::from_value(api["CorsConfiguration"][1].clone());
-        let cors = cors.map_err(|error| format!("template.yaml: CorsConfiguration: {error}"))?;
-        Ok(Self { routes, table, cors })
+        Ok(Self {
+            routes,
+            table: table.map_err(|error| format!("the table: {error}"))?.into(),
+            cors: cors.map_err(|error| format!("CorsConfiguration: {error}"))?,
+        })
     }
 }
 
-/// The `Properties` of an `AWS::DynamoDB::Table`, as far as a development engine supports them.
+/// What routes have in common unless they say otherwise.
+struct Defaults<'t> {
+    /// In seconds.
+    timeout: u64,
+    authorizer: Option<&'t str>,
+}
+
+impl Defaults<'_> {
+    /// Returns the routes to a resource. Only functions have routes.
+    fn routes(&self, resource: &Value) -> Result<Vec<Route>, String> {
+        let properties = &resource["Properties"];
+        let Some(events) = properties["Events"].as_object() else { return Ok(Vec::new()) };
+        let function = resource["Metadata"]["BuildProperties"]["Binary"].as_str();
+        let function = function.ok_or("names no binary")?;
+        let timeout = Duration::from_secs(properties["Timeout"].as_u64().unwrap_or(self.timeout));
+        let events = events.values().filter(|event| event["Type"] == "HttpApi");
+        events
+            .map(|event| {
+                let property = |name: &str| {
+                    let value = event["Properties"][name].as_str().map(str::to_owned);
+                    value.ok_or_else(|| format!("a route has no {name}"))
+                };
+                Ok(Route {
+                    method: property("Method")?,
+                    path: property("Path")?,
+                    function: function.to_owned(),
+                    timeout,
+                    scopes: self.scopes(&event["Properties"]["Auth"]),
+                })
+            })
+            .collect()
+    }
+
+    fn scopes(&self, auth: &Value) -> Option<Vec<String>> {
+        let authorizer = auth["Authorizer"].as_str().or(self.authorizer);
+        let scopes = auth["AuthorizationScopes"].as_array().into_iter().flatten();
+        let scopes = scopes.filter_map(|scope| scope.as_str().map(str::to_owned)).collect();
+        authorizer.is_some_and(|authorizer| authorizer != "NONE").then_some(scopes)
+    }
+}
+
+/// The `Properties` of an `AWS::DynamoDB::Table` that a development engine supports.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct TableProperties {

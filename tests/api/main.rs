@@ -31,6 +31,7 @@
 
 mod access;
 mod bad_input;
+mod changes;
 mod conversations;
 mod cost;
 mod deletion;
@@ -38,6 +39,7 @@ mod documentation;
 mod faults;
 mod gaps;
 mod idempotency;
+mod limits;
 mod messages;
 mod pages;
 mod permissions;

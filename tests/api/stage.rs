@@ -142,15 +142,33 @@ impl Stage {
         engine::answer(&self.database, &target, request.to_string().as_bytes()).0
     }
 
+    /// Reserves places of a conversation, as posts do that have not committed yet.
+    pub(crate) fn reserve(&self, conversation_id: &str, places: u64) {
+        let update = json!({
+            "TableName": self.table_name(),
+            "Key": {
+                "pk": { "S": format!("CONVERSATION#{conversation_id}") },
+                "sk": { "S": "CONVERSATION" },
+            },
+            "UpdateExpression": "ADD last_seq :places",
+            "ExpressionAttributeValues": { ":places": { "N": places.to_string() } },
+        });
+        assert_eq!(self.deliver("UpdateItem", &update), 200);
+    }
+
+    fn table_name(&self) -> String {
+        let tables = self.database.list_tables(Default::default()).expect("tables").table_names;
+        tables.into_iter().next().expect("a table")
+    }
+
     pub(crate) async fn purge(&self) -> Purged {
         self.table().purge_deleted().await.expect("a list")
     }
 
     /// Returns the items of a conversation.
     pub(crate) fn items(&self, conversation_id: &str) -> Vec<Value> {
-        let mut tables = self.database.list_tables(Default::default()).expect("tables").table_names;
         let query = json!({
-            "TableName": tables.pop().expect("a table"),
+            "TableName": self.table_name(),
             "KeyConditionExpression": "pk = :pk",
             "ExpressionAttributeValues": { ":pk": { "S": format!("CONVERSATION#{conversation_id}") } },
         });

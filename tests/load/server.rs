@@ -1,5 +1,6 @@
 //! The development server in its own process.
 
+use std::collections::HashMap;
 use std::env;
 use std::ffi::OsStr;
 use std::fs::read_to_string;
@@ -11,7 +12,7 @@ pub(crate) struct Server {
     process: Child,
     /// The address of the API.
     pub(crate) api: String,
-    /// The address of its engine.
+    /// The address of its engine; empty if its port is closed.
     pub(crate) engine: String,
     /// Kept open, because the process may write to it.
     _output: BufReader<ChildStdout>,
@@ -22,20 +23,27 @@ impl Server {
     pub(crate) fn start(flags: &[&OsStr]) -> Self {
         let mut command = Command::new(env::current_exe().expect("this program"));
         command
-            .args(["serve", "--port", "0", "--dynamodb-port", "0"])
+            .args(["serve", "--quiet", "--port", "0"])
             .args(flags)
             .env_remove("AWS_ENDPOINT_URL_DYNAMODB");
         let mut process = command.stdout(Stdio::piped()).spawn().expect("a process");
         let mut output = BufReader::new(process.stdout.take().expect("its output"));
-        // Its first line names the API, its second line the engine.
-        let mut address = || {
-            let mut line = String::new();
-            output.read_line(&mut line).expect("a line");
-            let word = line.split_whitespace().find(|word| word.starts_with("http://"));
-            word.expect("an address").trim_end_matches([',', '.']).to_owned()
-        };
-        let (api, engine) = (address(), address());
-        Self { process, api, engine, _output: output }
+        // The lines before the last line of the start-up name the addresses.
+        let mut addresses = HashMap::new();
+        let mut line = String::new();
+        while !line.starts_with("Press Ctrl-C") {
+            line.clear();
+            assert_ne!(output.read_line(&mut line).expect("a line"), 0, "the server has ended");
+            if let [name, address] = *line.split_whitespace().collect::<Vec<_>>() {
+                addresses.insert(name.to_owned(), address.to_owned());
+            }
+        }
+        Self {
+            process,
+            api: addresses.remove("API").expect("the address of the API"),
+            engine: addresses.remove("Engine").unwrap_or_default(),
+            _output: output,
+        }
     }
 
     /// Returns its memory (`VmRSS`) in MiB.

@@ -102,9 +102,10 @@ impl Setup {
         let auth = if self.authorizer.is_some() { Auth::Jwt } else { Auth::Open };
         let mut gateway = Gateway::new(&template, table.clone(), auth).expect("a gateway");
         if let Some(authorizer) = self.authorizer {
-            gateway = gateway.behind(authorizer);
+            gateway = gateway.with_authorizer(authorizer);
         }
-        let gateway = gateway.open_to(&self.origins, &template.cors).expect("valid origins");
+        let gateway =
+            gateway.with_cors_origins(&self.origins, &template.cors).expect("valid origins");
         Service { api: listen(gateway).await, table, template }
     }
 }

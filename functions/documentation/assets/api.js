@@ -1,36 +1,53 @@
-// The API as this page speaks it: requests, their repeats, and problems as errors.
-// Nothing here knows the page.
+// HTTP client of the page: sends requests, repeats them, and turns failures into `Problem`s.
+// Independent of the DOM.
 
-const TOKEN = "access-token";
-const ATTEMPTS = 5;
-const TIMEOUT = 15_000; // A function is given 10 s; whatever takes longer got lost.
-const LONGEST_WAIT = 10_000; // Beyond this, a person would rather be told than wait.
+const TOKEN_KEY = "access-token";
+const MAX_ATTEMPTS = 5;
+const TIMEOUT = 15_000; // The service's functions time out after 10 s.
+const MAX_WAIT = 10_000; // Report the failure instead of waiting longer than this.
 
 export const token = {
-  get: () => sessionStorage.getItem(TOKEN) ?? "",
-  set: (value) => (value ? sessionStorage.setItem(TOKEN, value) : sessionStorage.removeItem(TOKEN)),
+  get: () => sessionStorage.getItem(TOKEN_KEY) ?? "",
+  set: (value) =>
+    value ? sessionStorage.setItem(TOKEN_KEY, value) : sessionStorage.removeItem(TOKEN_KEY),
 };
 
-/** Why a request failed. `status` is 0 when there was no answer; `errors` is `{field: [reasons]}`. */
+/**
+ * Failure of a request, with a message for the user.
+ *
+ * - `status`: HTTP status; 0 if there was no response
+ * - `code`: cause of the failure as the service names it, for example `invalid`; may be absent
+ * - `errors`: `{field: [reasons]}`
+ * - `retryAfter`: milliseconds
+ */
 export class Problem extends Error {
-  constructor(status, detail, { errors = {}, retryAfter = 0 } = {}) {
-    super(detail);
-    Object.assign(this, { status, errors, retryAfter });
+  constructor(status, message, { code, errors = {}, retryAfter = 0 } = {}) {
+    super(message);
+    Object.assign(this, { status, code, errors, retryAfter });
   }
 
-  /** Whether the same request may do better later. */
+  /** Creates the problem of fields that the page itself finds invalid. */
+  static invalid(errors) {
+    return new Problem(422, "", { code: "invalid", errors });
+  }
+
+  /** Returns whether the same request may succeed later. `internal` is a bug: it will not. */
   get isTransient() {
-    return this.status === 0 || this.status === 429 || this.status >= 500;
+    const { status, code } = this;
+    return status === 0 || status === 429 || (status >= 500 && code !== "internal");
   }
 
-  /** How many milliseconds to wait after so many failures: doubling, with jitter, never less than the service asked for. */
+  /**
+   * Returns the milliseconds to wait after this many failures: exponential backoff with jitter,
+   * at least `Retry-After`.
+   */
   delay(failures, first, longest) {
     const backoff = Math.min(first * 2 ** (failures - 1), longest);
     return Math.max(this.retryAfter, backoff * (0.75 + Math.random() / 2));
   }
 }
 
-/** A request, complete but for the access token. A POST is given its idempotency key here. */
+/** Creates a request without the access token. A POST gets its idempotency key here. */
 export function prepare(method, path, body) {
   const headers = {};
   const text = body === undefined ? undefined : JSON.stringify(body);
@@ -39,33 +56,39 @@ export function prepare(method, path, body) {
   return { method, path, headers, body: text };
 }
 
-/** The request as a shell command. The access token is never written into it. */
+/** Returns the request as a shell command, with `$TOKEN` in place of the access token. */
 export function curl({ method, path, headers, body }) {
-  const parts = [`curl -X ${method} ${quoted(location.origin + path)}`];
-  for (const [name, value] of Object.entries(headers)) parts.push(`-H ${quoted(`${name}: ${value}`)}`);
+  const parts = [`curl -X ${method} ${shellQuote(location.origin + path)}`];
+  for (const [name, value] of Object.entries(headers)) {
+    parts.push(`-H ${shellQuote(`${name}: ${value}`)}`);
+  }
   if (token.get()) parts.push('-H "Authorization: Bearer $TOKEN"');
-  if (body !== undefined) parts.push(`--data-raw ${quoted(body)}`);
+  if (body !== undefined) parts.push(`--data-raw ${shellQuote(body)}`);
   return parts.join(" \\\n  ");
 }
 
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+const shellQuote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /**
- * Sends a request and answers `{status, data}`, or throws a Problem. Every request of this page may be repeated (GET, PATCH
- * and DELETE are idempotent, a POST has its key), so it is, when there was no answer or the service asked for patience.
+ * Sends a request. Returns `{status, data}` or throws a `Problem`.
+ *
+ * Repeats the request after transient failures. Every request of the page is safe to repeat: GET,
+ * PATCH and DELETE are idempotent, and a POST has an idempotency key.
  */
-export async function send(request, { signal, attempts = ATTEMPTS, onRepeat } = {}) {
+export async function send(request, { signal, attempts = MAX_ATTEMPTS, onRepeat } = {}) {
   for (let attempt = 1; ; attempt++) {
     try {
-      const answer = await exchange(request, signal);
+      const response = await exchange(request, signal);
       forgetKey(request);
-      signal?.throwIfAborted(); // Nothing is answered to a view that was left.
-      return answer;
+      signal?.throwIfAborted(); // The view has been left: drop the response.
+      return response;
     } catch (problem) {
-      if (problem.status === 410) forgetKey(request);
-      if (!problem.isTransient || attempt === attempts || problem.retryAfter > LONGEST_WAIT) throw problem;
+      if (["gone", "idempotency_key_reused"].includes(problem.code)) forgetKey(request);
+      const isFinal = attempt === attempts || problem.retryAfter > MAX_WAIT;
+      if (!problem.isTransient || isFinal) throw problem;
       onRepeat?.(problem);
-      await new Promise((resolve) => setTimeout(resolve, problem.delay(attempt, 500, LONGEST_WAIT)));
+      const delay = problem.delay(attempt, 500, MAX_WAIT);
+      await new Promise((resolve) => setTimeout(resolve, delay));
       signal?.throwIfAborted();
     }
   }
@@ -85,70 +108,95 @@ async function exchange({ method, path, headers, body }, signal) {
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Problem(0, "The service did not answer.");
+    throw new Problem(0, "The service does not respond.");
   }
-  const data = parsed(text);
+  const data = parseBody(text);
   if (response.ok) return { status: response.status, data };
-  const detail = explained(response, data);
-  throw new Problem(response.status, detail, { errors: data?.errors, retryAfter: retryAfter(response.headers) });
+  throw new Problem(response.status, explain(response.status, data), {
+    code: data?.code,
+    errors: data?.errors,
+    retryAfter: retryAfter(response.headers),
+  });
 }
 
-/** What went wrong in plain words: from problem details, or from the `{"message"}` of API Gateway. */
-function explained({ status }, data) {
+/** Messages for codes whose `detail` addresses a programmer. */
+const EXPLANATIONS = {
+  gone: "An earlier attempt created this, but it has been deleted. Send it again to create it.",
+  idempotency_key_reused:
+    "This was sent before with other content. Check whether that was stored, then send it again.",
+  internal: "The service has failed.",
+  invalid: "Correct the marked fields.",
+  outcome_unknown: "The service does not know yet whether this was stored.",
+  unavailable: "The service is busy and has stored nothing.",
+};
+
+/**
+ * Returns the message of a failure, from problem details or from API Gateway's `{"message"}`.
+ * A failure of the service includes the request id, for its operator.
+ */
+function explain(status, data) {
   if (status === 401) {
-    const refused = token.get() ? "The access token was refused; it may have expired." : "This needs an access token.";
-    return `${refused} Paste a valid one under “Access token” at the top of the page.`;
+    const reason = token.get()
+      ? "The access token was refused. It may have expired."
+      : "This service needs an access token.";
+    return `${reason} Enter a valid one under “Access token” at the top of the page.`;
   }
-  if (status === 403) return data?.detail ?? "The access token is valid, but it does not allow this.";
-  if (status === 429) return "Too many requests at the moment; try again shortly.";
-  if (data?.detail) return data.detail;
-  return status >= 500 ? "The service is not available right now." : data?.message ?? `The service answered ${status}.`;
+  if (status === 429) return "Too many requests. Try again in a moment.";
+  if (status === 403 && !data?.detail) return "The access token does not allow this.";
+  if (status < 500) {
+    const message = EXPLANATIONS[data?.code] ?? data?.detail ?? data?.message;
+    return message ?? `Unexpected status ${status}.`;
+  }
+  const message = EXPLANATIONS[data?.code] ?? data?.detail ?? "The service is not available.";
+  return data?.request_id ? `${message} Request id: ${data.request_id}.` : message;
 }
 
-/** `Retry-After` in milliseconds; it is a number of seconds or a date. */
+/** Returns `Retry-After`, seconds or a date, in milliseconds. */
 function retryAfter(headers) {
   const value = headers.get("Retry-After") ?? "";
   const wait = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
   return Math.max(0, wait || 0);
 }
 
-function parsed(text) {
+function parseBody(text) {
   try {
     return parseJson(text);
   } catch {
-    return undefined; // Nothing, or a page of something in between.
+    return undefined; // Empty, or not JSON, such as the error page of a proxy.
   }
 }
 
 /**
- * JSON whose numbers keep their spelling where JavaScript would change it (1.10, 1e400, twenty digits), in browsers that
- * can: the service gives metadata back as it was sent, and an edit here should not spoil that.
+ * Parses JSON and keeps numbers as written if JavaScript would change them (1.10, 1e400, twenty
+ * digits). Otherwise editing a message would change numbers in its metadata. Browsers without
+ * `JSON.rawJSON` change them.
  */
 export function parseJson(text) {
-  const asWritten = (key, value, context) => {
-    const changes = typeof value === "number" && context?.source !== undefined && String(value) !== context.source;
-    return changes && JSON.rawJSON ? JSON.rawJSON(context.source) : value;
+  const keepNumber = (key, value, context) => {
+    const source = context?.source; // Absent in old browsers.
+    const isChanged = typeof value === "number" && source !== undefined && String(value) !== source;
+    return isChanged && JSON.rawJSON ? JSON.rawJSON(source) : value;
   };
-  return JSON.parse(text, asWritten);
+  return JSON.parse(text, keepNumber);
 }
 
-// One key per draft: the same bytes to the same path keep it until they are known to have arrived, also when a person tries
-// again much later; anything else is a new draft.
+// Idempotency keys. A path keeps its key while the body stays the same, until the service has
+// accepted the request. So a user can try again at any time without posting twice.
 
-const drafts = new Map();
+const pending = new Map();
 
 function idempotencyKey(path, body) {
-  if (drafts.get(path)?.body !== body) drafts.set(path, { body, key: uuid() });
-  return drafts.get(path).key;
+  if (pending.get(path)?.body !== body) pending.set(path, { body, key: uuid() });
+  return pending.get(path).key;
 }
 
 function forgetKey({ method, path }) {
-  if (method === "POST") drafts.delete(path);
+  if (method === "POST") pending.delete(path);
 }
 
 function uuid() {
   if (crypto.randomUUID) return crypto.randomUUID();
-  // Plain http on another host than localhost has no randomUUID.
+  // `randomUUID` is missing on plain HTTP, except on localhost.
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
   bytes[8] = (bytes[8] & 0x3f) | 0x80;

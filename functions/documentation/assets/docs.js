@@ -1,9 +1,9 @@
-// Starts Swagger UI. In a file of its own, because the Content-Security-Policy allows no inline script.
+// Starts Swagger UI. A separate file because the Content-Security-Policy forbids inline scripts.
 
 SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#reference",
   deepLinking: true,
   tryItOutEnabled: true,
-  validatorUrl: null, // Nothing is loaded from another host.
+  validatorUrl: null, // Load nothing from other hosts.
 });

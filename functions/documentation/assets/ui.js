@@ -1,74 +1,92 @@
-// The parts this page is built of: templates, times, avatars, forms, dialogs, paged lists, shown requests.
-// Text from users is only ever set as text. Nothing here knows a resource of the API.
+// Parts of the page: templates, times, avatars, shown requests, forms, dialogs and paged lists.
+// Independent of the API's resources. Text from users is only ever set as text, never as HTML.
 
 import { Problem, curl, prepare, send } from "./api.js";
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 
-/** A copy of the one element in a template. */
+/** Returns a copy of the only element in a template. */
 export const clone = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
 
-/** Tells people who do not see the page what has just happened. */
+/** Announces an event to users of screen readers. */
 export function announce(text) {
   $("#status").textContent = text;
 }
 
+export function setTitle(text) {
+  document.title = text ? `${text} · Chat` : "Chat";
+}
+
+/** Shows or hides the parts of a view that need its resource (`data-content`). */
+export function setContentVisible(view, isVisible) {
+  for (const part of view.querySelectorAll("[data-content]")) part.hidden = !isVisible;
+}
+
+/** Returns a `<bdi>`: text whose writing direction does not affect its surroundings. */
+export function bdi(text) {
+  const element = document.createElement("bdi");
+  element.textContent = text;
+  return element;
+}
+
+export const pluralize = (count, unit) =>
+  `${count.toLocaleString("en")} ${unit}${count === 1 ? "" : "s"}`;
+
 // Times
 
+const minuteFormat = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
-const day = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const dayOfYear = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", year: "numeric" });
+const thisYear = new Intl.DateTimeFormat("en", { ...minuteFormat, hourCycle: "h23" });
+const dateFormat = { day: "numeric", month: "short", year: "numeric" };
+const otherYear = new Intl.DateTimeFormat("en", dateFormat);
 const full = new Intl.DateTimeFormat("en", { dateStyle: "full", timeStyle: "long" });
 
-/** A <time> that says how long ago, and in its title exactly when. */
+/** Returns a `<time>` that shows the age, and in its title the exact time. */
 export function time(iso) {
   const element = document.createElement("time");
   element.dateTime = iso;
   element.title = full.format(new Date(iso));
-  element.textContent = ago(new Date(iso));
+  element.textContent = age(new Date(iso));
   return element;
 }
 
-function ago(date) {
+function age(date) {
   const now = new Date();
   const minutes = Math.round((now - date) / 60_000);
   if (minutes < 1) return "just now";
   if (minutes < 60) return relative.format(-minutes, "minute");
   if (minutes < 12 * 60) return relative.format(-Math.round(minutes / 60), "hour");
-  return (date.getFullYear() === now.getFullYear() ? day : dayOfYear).format(date);
+  return (date.getFullYear() === now.getFullYear() ? thisYear : otherYear).format(date);
 }
 
 setInterval(() => {
-  for (const element of document.querySelectorAll("time")) element.textContent = ago(new Date(element.dateTime));
+  for (const element of document.querySelectorAll("time")) {
+    element.textContent = age(new Date(element.dateTime));
+  }
 }, 30_000);
 
-export const counted = (count, unit) => `${count.toLocaleString("en")} ${unit}${count === 1 ? "" : "s"}`;
-
-/** Fills an avatar: initials, on one of eight colours that the id chooses. */
-export function avatar(element, profile) {
-  const initials = [profile?.first_name, profile?.last_name].map((name) => [...(name ?? "")][0] ?? "");
-  element.textContent = initials.join("").toLocaleUpperCase() || "–";
-  element.classList.remove(...Array.from({ length: 8 }, (_, hue) => `hue-${hue}`));
-  if (profile) element.classList.add(`hue-${parseInt(profile.id.slice(-4), 16) % 8}`);
-}
-
-// Requests, shown
+// Shown requests
 
 /**
- * Answers the function to send requests with that a panel shows: `call(method, path, options)` resolves to
- * the data of the answer. A request that has `shownIf` is shown only when that holds for the data: a poll that brings nothing
- * would only push away what a person did.
+ * Adds the request to a panel. Returns `call(method, path, options)`, which sends a request, shows
+ * it there, and returns the data of the response.
+ *
+ * With `showIf` the request is shown only if `showIf(data)` holds. Polls use this: without new
+ * messages they would only replace the user's own request.
  */
 export function requester(panel) {
-  const [line, outcome, command, copy] = [".line", ".outcome", "pre", "button"].map((part) => $(`.request ${part}`, panel));
+  const shown = clone("request");
+  panel.append(shown);
+  const find = (part) => $(part, shown);
+  const [line, outcome, command, copy] = [".line", ".outcome", "pre", "button"].map(find);
   copy.addEventListener("click", async () => {
-    await copied(command);
+    await copyText(command);
     copy.textContent = "Copied";
     announce("Command copied");
     setTimeout(() => (copy.textContent = "Copy"), 2000);
   });
 
-  return async function call(method, path, { body, shownIf, ...options } = {}) {
+  return async function call(method, path, { body, showIf, ...options } = {}) {
     const request = prepare(method, path, body);
     const started = performance.now();
     const show = (result) => {
@@ -78,34 +96,46 @@ export function requester(panel) {
     };
     try {
       const { status, data } = await send(request, options);
-      if (shownIf?.(data) ?? true) show(status);
+      if (showIf?.(data) ?? true) show(status);
       return data;
     } catch (error) {
-      if (error instanceof Problem && !shownIf) show(error.status || "no answer");
+      if (error instanceof Problem && !showIf) show(error.status || "no response");
       throw error;
     }
   };
 }
 
-async function copied(element) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent).catch(() => selected(element));
-  selected(element); // Plain http on another host than localhost has no clipboard.
+/** Deletes a resource. 404 is a success: a repeated DELETE may find nothing to delete. */
+export async function deleteResource(call, path, options) {
+  try {
+    await call("DELETE", path, options);
+  } catch (error) {
+    if (error.status !== 404) throw error;
+  }
+}
+
+async function copyText(element) {
+  const text = element.textContent;
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).catch(() => select(element));
+  select(element); // The clipboard API is missing on plain HTTP, except on localhost.
   document.execCommand("copy");
 }
 
-const selected = (element) => getSelection().selectAllChildren(element);
+const select = (element) => getSelection().selectAllChildren(element);
 
 // Forms
 
-/** What a person can read of any error. A bug of this page is still thrown, so that it shows in the console. */
-export function readable(error) {
+const RETRYING = "No response yet. Trying again…";
+
+/** Returns the error if it is a `Problem`. Throws other errors, which are bugs, to the console. */
+export function asProblem(error) {
   if (error instanceof Problem) return error;
   throw error;
 }
 
 /**
- * Runs `action(values, options)` when the form is sent, one at a time, and shows the problem it may throw beside its fields.
- * The options are for the request it makes: with them the form says that it is being repeated.
+ * Runs `action(values, options)` when the form is submitted, once at a time, and shows a `Problem`
+ * next to the fields. `options` are for the request: they show when it is repeated.
  */
 export function onSubmit(form, action) {
   form.addEventListener("submit", async (event) => {
@@ -114,16 +144,16 @@ export function onSubmit(form, action) {
     clearProblem(form);
     const missing = [...form.elements].filter((control) => control.validity?.valueMissing);
     if (missing.length > 0) {
-      const errors = Object.fromEntries(missing.map((control) => [control.name, ["is required"]]));
-      return showProblem(form, new Problem(422, "", { errors }));
+      const errors = Object.fromEntries(missing.map(({ name }) => [name, ["is required"]]));
+      return showProblem(form, Problem.invalid(errors));
     }
     form.ariaBusy = "true";
-    const onRepeat = () => ($('[data-error-for="form"]', form).textContent = WAITING);
+    const onRepeat = () => ($('[data-error-for="form"]', form).textContent = RETRYING);
     try {
       await action(Object.fromEntries(new FormData(form)), { onRepeat });
       clearProblem(form);
     } catch (error) {
-      showProblem(form, readable(error));
+      showProblem(form, asProblem(error));
     } finally {
       form.ariaBusy = null;
     }
@@ -132,69 +162,72 @@ export function onSubmit(form, action) {
 
 export function clearProblem(form) {
   for (const place of form.querySelectorAll("[data-error-for]")) place.textContent = "";
-  for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+  for (const control of form.querySelectorAll("[aria-invalid]")) {
+    control.removeAttribute("aria-invalid");
+  }
 }
 
+/** Shows field errors next to their fields, and everything else at the end of the form. */
 function showProblem(form, { message, errors, isTransient }) {
   clearProblem(form);
-  const unplaced = [];
+  const general = [];
   for (const [field, reasons] of Object.entries(errors)) {
-    const text = sentence(reasons.join("; "));
+    const text = toSentence(reasons.join("; "));
     const place = form.querySelector(`[data-error-for="${CSS.escape(field)}"]`);
     if (place) place.textContent = text;
-    else unplaced.push(`${field}: ${text}`);
+    else general.push(`${field}: ${text}`);
     form.elements[field]?.setAttribute("aria-invalid", "true");
   }
-  const comfort = isTransient ? "Nothing you wrote is lost, and sending it again cannot do it twice." : "";
-  $('[data-error-for="form"]', form).textContent = [message, ...unplaced, comfort].filter(Boolean).join(" ");
+  if (isTransient) general.push("Your input is kept. Sending it again cannot store it twice.");
+  $('[data-error-for="form"]', form).textContent = [message, ...general].join(" ").trim();
   const first = $("[aria-invalid]", form);
   first?.closest("details")?.setAttribute("open", "");
   first?.focus();
 }
 
-const sentence = (text) => text.replace(/^./u, (letter) => letter.toUpperCase()).replace(/[^.!?]$/u, "$&.");
+const toSentence = (text) =>
+  text.replace(/^./u, (letter) => letter.toUpperCase()).replace(/[^.!?]$/u, "$&.");
 
 // Dialogs
 
-let onDialogSubmit; // What the open dialog is for; there is one at a time.
+let onDialogSubmit; // The action of the open dialog. Only one is open at a time.
 
 /**
- * Opens a dialog on these values, and closes it when `action(changes, options)` succeeds; what is untouched is no change.
- * `after` is focused if what opened the dialog is gone by then.
+ * Opens a dialog with these values, and closes it when `action(changes, options)` succeeds.
+ * `changes` has only the fields that the user changed. If the element that opened the dialog no
+ * longer exists then, the result of `getFocus` is focused.
  */
-export function openDialog(dialog, values, action, after) {
+export function openDialog(dialog, values, action, getFocus) {
   const form = $("form", dialog);
   clearProblem(form);
   for (const name in values) form.elements[name].value = values[name];
-  // Read back: a control may hold a value in its own spelling, a textarea its line ends.
+  // Read the values back: a control may normalize them, for example line ends in a textarea.
   const before = Object.fromEntries(new FormData(form));
-  onDialogSubmit = async (sent, options) => {
-    const changes = Object.entries(sent).filter(([name, value]) => value !== before[name]);
+  onDialogSubmit = async (submitted, options) => {
+    const changes = Object.entries(submitted).filter(([name, value]) => value !== before[name]);
     await action(Object.fromEntries(changes), options);
     dialog.close();
-    // Where what opened it has been replaced, the focus still rests in the closed dialog, or nowhere.
-    if (dialog.contains(document.activeElement) || document.activeElement === document.body) after?.()?.focus();
+    const { activeElement } = document;
+    if (dialog.contains(activeElement) || activeElement === document.body) getFocus?.()?.focus();
   };
   dialog.showModal();
 }
 
 for (const dialog of document.querySelectorAll("dialog")) {
-  onSubmit($("form", dialog), (...sent) => onDialogSubmit(...sent));
+  onSubmit($("form", dialog), (...submitted) => onDialogSubmit(...submitted));
   $('[data-action="close"]', dialog).addEventListener("click", () => dialog.close());
 }
 
-/** Asks before something is deleted. */
-export function confirmDelete(title, text, action, after) {
+/** Asks the user to confirm a deletion. */
+export function confirmDelete(title, text, action, getFocus) {
   $("#confirm-title").textContent = title;
   $("#confirm-text").textContent = text;
-  openDialog($("#confirm-dialog"), {}, action, after);
+  openDialog($("#confirm-dialog"), {}, action, getFocus);
 }
 
-// Places for content
+// Notices and lists
 
-const WAITING = "No answer yet; trying again…";
-
-/** Shows what stands in the place of a view's content: a sentence, and a way to try again. */
+/** Shows a sentence in place of a panel's content, with a button if `retry` is given. */
 export function notice(panel, text, retry) {
   const place = $(".notice", panel);
   place.hidden = !text;
@@ -206,16 +239,20 @@ export function notice(panel, text, retry) {
   place.append(button);
 }
 
-/** Options for a request that brings the content of a view: says that it is being repeated. */
-export const waiting = (panel) => ({ onRepeat: () => notice(panel, WAITING) });
+/** Returns options for a request that loads a panel's content: they show when it is repeated. */
+export const showRetries = (panel) => ({ onRepeat: () => notice(panel, RETRYING) });
 
-/** A list of the API in a panel: pages by `next`, rows made by `fillRow(row, item)`. `onChange` hears of every change. */
+/**
+ * A list of the API in a panel. Loads pages by `next`, fills rows with `fillRow(row, item)`, and
+ * calls `onChange` after each change.
+ */
 export class PagedList {
   items = new Map();
   #next = null;
 
   constructor(panel, path, { template, empty, fillRow, onChange = () => {} }) {
-    Object.assign(this, { panel, path, template, empty, fillRow, onChange, call: requester(panel) });
+    Object.assign(this, { panel, path, template, empty, fillRow, onChange });
+    this.call = requester(panel);
     this.list = $(".list", panel);
     this.more = $('[data-action="more"]', panel);
     this.more.addEventListener("click", () => this.#load(this.#next));
@@ -226,57 +263,59 @@ export class PagedList {
     return this.#load(this.path);
   }
 
-  /** Puts a new item on top. */
+  /** Adds a new item at the top. */
   add(item) {
-    this.list.prepend(this.#row(item));
+    this.list.prepend(this.#createRow(item));
     this.items = new Map([[item.id, item], ...this.items]);
     this.#changed();
   }
 
-  /** Takes over the newer state of an item, if the list has it. */
+  /** Replaces an item with its newer state, if the list contains it. */
   update(item) {
     if (!this.items.has(item.id)) return;
     this.items.set(item.id, item);
-    this.fillRow(this.#find(item.id), item);
+    this.fillRow(this.#findRow(item.id), item);
     this.#changed();
   }
 
   remove(id) {
     if (!this.items.delete(id)) return;
-    this.#find(id).remove();
+    this.#findRow(id).remove();
     this.#changed();
   }
 
-  /** Marks the row that the page shows in full. */
+  /** Marks the row of the item that the main view shows. */
   mark(id) {
     this.marked = id;
-    for (const row of this.list.children) $("a", row).ariaCurrent = row.dataset.id === id ? "page" : null;
+    for (const row of this.list.children) {
+      $("a", row).ariaCurrent = row.dataset.id === id ? "page" : null;
+    }
   }
 
   async #load(path) {
     if (this.panel.ariaBusy === "true") return;
     this.panel.ariaBusy = "true";
     try {
-      const page = await this.call("GET", path, waiting(this.panel));
+      const page = await this.call("GET", path, showRetries(this.panel));
       if (path === this.path) {
         this.items.clear();
         this.list.replaceChildren();
       }
-      const fresh = page.results.filter((item) => !this.items.has(item.id));
-      for (const item of fresh) this.items.set(item.id, item);
-      this.list.append(...fresh.map((item) => this.#row(item)));
+      const added = page.results.filter((item) => !this.items.has(item.id));
+      for (const item of added) this.items.set(item.id, item);
+      this.list.append(...added.map((item) => this.#createRow(item)));
       this.#next = page.next;
       this.more.hidden = !page.next;
       this.#changed();
       this.mark(this.marked);
     } catch (error) {
-      notice(this.panel, readable(error).message, () => this.#load(path));
+      notice(this.panel, asProblem(error).message, () => this.#load(path));
     } finally {
       this.panel.ariaBusy = null;
     }
   }
 
-  #row(item) {
+  #createRow(item) {
     const row = clone(this.template);
     row.dataset.id = item.id;
     $("a", row).href = `#${this.path}/${item.id}`;
@@ -284,7 +323,7 @@ export class PagedList {
     return row;
   }
 
-  #find(id) {
+  #findRow(id) {
     return $(`[data-id="${CSS.escape(id)}"]`, this.list);
   }
 

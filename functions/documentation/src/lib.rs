@@ -1,7 +1,13 @@
 //! The web page, the API reference and the OpenAPI document, served from the binary itself.
 //!
-//! `build.rs` compresses and hashes the files in `assets/`; [`openapi`] generates the document that is
-//! committed there.
+//! A crate of its own, so that a change of a style sheet rebuilds one Lambda function only.
+//!
+//! - [`respond`]: the handler of the Lambda function [`FUNCTION`]
+//! - [`openapi`]: generates `assets/openapi.json`, which is committed
+//! - `assets/`: the page (`index.html`, its scripts from `app.js`, its style sheets `controls.css`
+//!   and `app.css`), the reference (`docs.html`, `docs.js`), and `index.json`, the response to
+//!   `GET /` for clients that prefer JSON
+//! - `build.rs`: compresses and hashes the assets and Swagger UI at build time
 
 pub mod openapi;
 
@@ -19,7 +25,7 @@ use lambda_http::{Body, Request, RequestExt, Response};
 /// The name of the Lambda function.
 pub const FUNCTION: &str = "get-documentation";
 
-/// Allows only what this service itself serves.
+/// The Content-Security-Policy: allows only resources of this service.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       connect-src 'self'; img-src 'self' data:; form-action 'self'; \
                       base-uri 'none'; frame-ancestors 'none'";
@@ -29,7 +35,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// A file as `build.rs` left it.
+/// A file that `build.rs` has compressed and hashed.
 struct File {
     media_type: &'static str,
     gzip: &'static [u8],
@@ -51,11 +57,15 @@ static INDEX_HTML: File = file!("index.html", HTML);
 static INDEX_JSON: File = file!("index.json", JSON);
 
 /// The other files, by path.
-static FILES: [(&str, File); 9] = [
+static FILES: [(&str, File); 13] = [
     ("/assets/api.js", file!("api.js", JAVASCRIPT)),
     ("/assets/app.css", file!("app.css", CSS)),
     ("/assets/app.js", file!("app.js", JAVASCRIPT)),
+    ("/assets/controls.css", file!("controls.css", CSS)),
+    ("/assets/conversations.js", file!("conversations.js", JAVASCRIPT)),
     ("/assets/docs.js", file!("docs.js", JAVASCRIPT)),
+    ("/assets/messages.js", file!("messages.js", JAVASCRIPT)),
+    ("/assets/profiles.js", file!("profiles.js", JAVASCRIPT)),
     ("/assets/ui.js", file!("ui.js", JAVASCRIPT)),
     ("/docs", file!("docs.html", HTML)),
     ("/docs/swagger-ui-bundle.js", file!("swagger-ui-bundle.js", JAVASCRIPT)),
@@ -63,7 +73,7 @@ static FILES: [(&str, File); 9] = [
     ("/openapi.json", file!("openapi.json", JSON)),
 ];
 
-/// Answers `GET /`, `GET /docs`, `GET /openapi.json`, and requests for the files that they load.
+/// Responds to `GET /`, `GET /docs`, `GET /openapi.json` and requests for the pages' files.
 pub fn respond(request: &Request) -> Response<Body> {
     respond_public(get_documentation, request)
 }
@@ -80,7 +90,7 @@ fn get_documentation(request: &Request) -> Reply {
     }
 }
 
-/// Replies 200 with a file, compressed if the client accepts that, or 304 if the client has it.
+/// Returns 200 with the file, compressed if the client accepts gzip, or 304 if the client has it.
 fn serve(request: &HeaderMap, file: &File) -> Reply {
     let gzip = quality(&list(request, ACCEPT_ENCODING), &["gzip"], "*") > Some(0);
     // Two representations, so two strong tags (RFC 9110, section 8.8.3.3).
@@ -111,14 +121,14 @@ fn serve(request: &HeaderMap, file: &File) -> Reply {
     Ok(response)
 }
 
-/// Returns whether a client prefers HTML to JSON. One that accepts anything, such as curl, gets JSON.
+/// Returns whether a client prefers HTML to JSON. Clients that accept anything (curl) get JSON.
 fn prefers_html(accept: &str) -> bool {
     let html = quality(accept, &["text/html", "text/*"], "*/*");
     html > quality(accept, &["application/json", "application/*"], "*/*")
 }
 
-/// Returns the quality value of the first of `names` in a list of preferences, in thousandths, or of
-/// `anything`; `None` if the list has neither (RFC 9110, section 12.4.2).
+/// Returns the quality value (RFC 9110, section 12.4.2), in thousandths, of the first of `names`
+/// that the list contains, otherwise that of `anything`. Returns `None` if it contains neither.
 fn quality(accepted: &str, names: &[&str], anything: &str) -> Option<u16> {
     let named = |name: &str| {
         accepted.split(',').find_map(|item| {

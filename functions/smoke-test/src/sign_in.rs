@@ -1,6 +1,8 @@
-//! How the smoke test signs in: with client credentials (OAuth 2.0), whose secret Secrets Manager keeps.
+//! Access tokens for the smoke test: OAuth 2.0 client credentials, with the client's secret in
+//! Secrets Manager.
 
 use std::env;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,45 +20,46 @@ use serde::Deserialize;
 use tokio::task::spawn_blocking;
 use ureq::Agent;
 
-/// How long before its end a token is no longer used.
-const MARGIN: Duration = Duration::from_secs(120);
-/// How long either service may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A token is no longer used this long before it expires.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(120);
+/// The timeout of Secrets Manager and of the token endpoint.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Gets access tokens, and keeps each while it lives.
+/// Requests access tokens. Keeps each token until shortly before it expires.
 #[derive(Debug)]
 pub struct SignIn {
     secrets: Client,
     secret_arn: String,
     token_url: String,
-    kept: Mutex<Option<Token>>,
+    cached: Mutex<Option<Token>>,
 }
 
-/// What the secret says.
+/// The content of the secret.
 #[derive(Deserialize)]
 struct Secret {
     client_id: String,
     client_secret: String,
-    /// Some issuers ask for it.
+    /// Required by some issuers.
     audience: Option<String>,
 }
 
 struct Token {
     text: Arc<str>,
-    until: Instant,
+    use_until: Instant,
 }
 
-impl std::fmt::Debug for Token {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Token").field("until", &self.until).finish_non_exhaustive()
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Token").field("use_until", &self.use_until).finish_non_exhaustive()
     }
 }
 
 impl SignIn {
-    /// At `TOKEN_URL`, with the secret `SECRET_ARN`; `None` where there is no `TOKEN_URL`, since the service is open.
+    /// Reads `TOKEN_URL` and `SECRET_ARN`. Returns `None` if `TOKEN_URL` is absent or empty: the
+    /// service then requires no token.
     ///
     /// # Errors
-    /// Which other variable is missing.
+    /// If `SECRET_ARN` or `AWS_REGION` is missing.
     pub fn from_env() -> Result<Option<Self>, Error> {
         let Some(token_url) = env::var("TOKEN_URL").ok().filter(|url| !url.is_empty()) else {
             return Ok(None);
@@ -68,9 +71,9 @@ impl SignIn {
         Ok(Some(Self::new(config.build(), env::var("SECRET_ARN")?, token_url)))
     }
 
-    /// With a secret of something that speaks as Secrets Manager does and does not check who asks.
+    /// Uses another Secrets Manager endpoint, with fixed credentials. For tests.
     #[must_use]
-    pub fn at(endpoint: &str, secret_arn: &str, token_url: &str) -> Self {
+    pub fn with_endpoint(endpoint: &str, secret_arn: &str, token_url: &str) -> Self {
         let config = config()
             .region(Region::from_static("us-east-1"))
             .credentials_provider(Credentials::new("local", "local", None, None, "local"))
@@ -79,37 +82,43 @@ impl SignIn {
     }
 
     fn new(config: Config, secret_arn: String, token_url: String) -> Self {
-        Self { secrets: Client::from_conf(config), secret_arn, token_url, kept: Mutex::new(None) }
+        let secrets = Client::from_conf(config);
+        Self { secrets, secret_arn, token_url, cached: Mutex::new(None) }
     }
 
-    /// An access token that lives for a while.
+    /// Returns a valid access token, from the cache or from the issuer.
     ///
     /// # Errors
-    /// Which of the two services refused, and what it said; never the secret.
+    /// If Secrets Manager or the token endpoint refuses. The error never contains the secret.
     pub async fn token(&self) -> Result<Arc<str>, Error> {
-        if let Some(token) = &*self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-            && token.until > Instant::now()
+        if let Some(token) = &*self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+            && token.use_until > Instant::now()
         {
             return Ok(token.text.clone());
         }
-        let secret = self.secrets.get_secret_value().secret_id(&self.secret_arn).send().await;
-        // Only what the service says of its refusal: an answer in full might hold the secret.
-        let secret = secret.map_err(|error| match error.as_service_error() {
-            Some(refusal) => format!("the secret: {}", refusal.meta()),
-            None => format!("the secret: {error}"),
-        })?;
-        let secret: Secret = serde_json::from_str(secret.secret_string().unwrap_or_default())
-            .map_err(|_| "the secret: it is not {\"client_id\", \"client_secret\"}")?;
+        let secret = self.secret().await?;
         let token_url = self.token_url.clone();
-        let token = spawn_blocking(move || request(&token_url, &secret)).await??;
+        let token = spawn_blocking(move || request_token(&token_url, &secret)).await??;
         let text = token.text.clone();
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
         Ok(text)
     }
 
-    /// Forgets the token, which may be why something failed.
+    /// Removes the token from the cache.
     pub fn forget(&self) {
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    async fn secret(&self) -> Result<Secret, Error> {
+        let secret = self.secrets.get_secret_value().secret_id(&self.secret_arn).send().await;
+        // Only the metadata of a service error: a complete response may contain the secret.
+        let secret = secret.map_err(|error| match error.as_service_error() {
+            Some(error) => format!("Secrets Manager: {}", error.meta()),
+            None => format!("Secrets Manager: {error}"),
+        })?;
+        serde_json::from_str(secret.secret_string().unwrap_or_default()).map_err(|_| {
+            "Secrets Manager: the secret is not {\"client_id\", \"client_secret\"}".into()
+        })
     }
 }
 
@@ -119,46 +128,42 @@ fn config() -> Builder {
     Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard().with_max_attempts(2))
-        .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build())
+        .timeout_config(TimeoutConfig::builder().operation_timeout(TIMEOUT).build())
         .http_client(client.build_https())
 }
 
-/// Asks for a token, as RFC 6749 says in sections 2.3.1 and 4.4.2.
-fn request(url: &str, secret: &Secret) -> Result<Token, String> {
+/// Requests a token with client credentials (RFC 6749, sections 2.3.1 and 4.4.2).
+fn request_token(url: &str, secret: &Secret) -> Result<Token, String> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct TokenResponse {
         access_token: Option<Arc<str>>,
         #[serde(default)]
         expires_in: u64,
         error: Option<String>,
     }
-    let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-    let credentials = BASE64_STANDARD.encode(format!(
-        "{}:{}",
-        encoded(&secret.client_id),
-        encoded(&secret.client_secret)
-    ));
+    let failed = |error: ureq::Error| format!("token endpoint: {error}");
+    let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+    let credentials = format!("{}:{}", encode(&secret.client_id), encode(&secret.client_secret));
     let mut form = vec![("grant_type", "client_credentials"), ("scope", "chat/read chat/write")];
     form.extend(secret.audience.as_deref().map(|audience| ("audience", audience)));
     let agent = Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
+        .timeout_global(Some(TIMEOUT))
         .http_status_as_error(false)
         .build()
         .new_agent();
-    let asked =
-        agent.post(url).header("authorization", format!("Basic {credentials}")).send_form(form);
-    let mut response = asked.map_err(|error| format!("the token: {error}"))?;
+    let mut response = agent
+        .post(url)
+        .header("authorization", format!("Basic {}", BASE64_STANDARD.encode(credentials)))
+        .send_form(form)
+        .map_err(failed)?;
     let status = response.status().as_u16();
-    let text =
-        response.body_mut().read_to_string().map_err(|error| format!("the token: {error}"))?;
-    let answer: Answer = serde_json::from_str(&text)
-        .map_err(|_| format!("the token: answered {status}, not in JSON"))?;
-    match answer.access_token {
-        Some(text) => {
-            let until =
-                Instant::now() + Duration::from_secs(answer.expires_in).saturating_sub(MARGIN);
-            Ok(Token { text, until })
-        }
-        None => Err(format!("the token: answered {status} {}", answer.error.unwrap_or_default())),
-    }
+    let text = response.body_mut().read_to_string().map_err(failed)?;
+    let response: TokenResponse = serde_json::from_str(&text)
+        .map_err(|_| format!("token endpoint: status {status}, not JSON"))?;
+    let Some(text) = response.access_token else {
+        let error = response.error.unwrap_or_default();
+        return Err(format!("token endpoint: status {status} {error}"));
+    };
+    let lifetime = Duration::from_secs(response.expires_in).saturating_sub(EXPIRY_MARGIN);
+    Ok(Token { text, use_until: Instant::now() + lifetime })
 }

@@ -167,6 +167,7 @@ impl Post<'_> {
         let count = if is_rewarded(author.points + 1) { 2 } else { 1 };
         let mut attempts = self.table.attempts(Effect::Harmless);
         loop {
+            attempts.check_time()?;
             let begins =
                 if window.is_some() { ", #window = :window, window_seq = last_seq" } else { "" };
             let mut request = self

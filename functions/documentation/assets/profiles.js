@@ -1,0 +1,153 @@
+// Profiles: the list, the selector of the acting profile, and the view of one profile.
+
+import { Problem } from "./api.js";
+import {
+  $, PagedList, announce, confirmDelete, deleteResource, notice, onSubmit, openDialog,
+  pluralize, requester, setContentVisible, setTitle, showRetries, time,
+} from "./ui.js";
+
+const POINTS_PER_REWARD = 10;
+
+export const nameOf = (profile) => profile?.full_name ?? "Deleted profile";
+
+/** Fills an avatar: initials, and one of eight colours, chosen by the id. */
+export function fillAvatar(element, profile) {
+  const names = [profile?.first_name, profile?.last_name];
+  const initials = names.map((name) => [...(name ?? "")][0] ?? "");
+  element.textContent = initials.join("").toLocaleUpperCase() || "–";
+  element.classList.remove(...Array.from({ length: 8 }, (_, hue) => `hue-${hue}`));
+  if (profile) element.classList.add(`hue-${parseInt(profile.id.slice(-4), 16) % 8}`);
+}
+
+// The list
+
+const newProfile = $("#new-profile");
+
+export const profiles = new PagedList($("#profiles-panel"), "/profiles", {
+  template: "profile-row",
+  empty: "No profiles yet. Create the first one below.",
+  fillRow(row, profile) {
+    fillAvatar($(".avatar", row), profile);
+    $(".name", row).textContent = profile.full_name;
+    $(".meta", row).textContent = profile.job_title;
+    $(".count", row).textContent = pluralize(profile.points, "point");
+  },
+  onChange: updateSelector,
+});
+
+const withoutEmpty = (values) =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ""));
+
+onSubmit(newProfile, async (values, options) => {
+  const body = withoutEmpty(values);
+  const profile = await profiles.call("POST", "/profiles", { body, ...options });
+  newProfile.reset();
+  profiles.add(profile);
+  if (!selector.value) setActing(profile);
+  announce(`Profile ${profile.full_name} created`);
+});
+
+/** Shows the newer state of these profiles in the list and in the view. */
+export function updateProfiles(...updated) {
+  const latest = new Map(updated.filter(Boolean).map((profile) => [profile.id, profile]));
+  for (const profile of latest.values()) {
+    profiles.update(profile);
+    if (profile.id === shownProfile?.id) showProfile(profile);
+  }
+}
+
+// The acting profile
+
+const ACTING_KEY = "acting-as";
+const selector = $("#acting-as");
+
+/** Updates the options. The acting profile is an option even if the list has not loaded it. */
+function updateSelector() {
+  const acting = JSON.parse(localStorage.getItem(ACTING_KEY));
+  const first = acting ? [acting.id, acting] : ["", { full_name: "No profile" }];
+  const options = [...new Map([first, ...profiles.items])].map(([id, profile]) => {
+    const label = [profile.full_name, profile.job_title].filter(Boolean).join(", ");
+    return new Option(label, id);
+  });
+  const labels = (list) => Array.from(list, ({ value, text }) => `${value} ${text}`).join("\n");
+  // Replace them only after a change: the selector may be open.
+  if (labels(options) !== labels(selector.options)) selector.replaceChildren(...options);
+  selector.value = acting?.id ?? "";
+}
+
+function setActing(profile) {
+  if (profile) localStorage.setItem(ACTING_KEY, JSON.stringify(profile));
+  else localStorage.removeItem(ACTING_KEY);
+  updateSelector();
+}
+
+selector.addEventListener("change", () => setActing(profiles.items.get(selector.value)));
+
+/** Returns the id of the acting profile. Throws a `Problem` if none is selected. */
+export function actingId() {
+  if (selector.value) return selector.value;
+  const reason = "create a profile, or select one under “Act as” at the top of the page";
+  throw Problem.invalid({ author_id: [reason] });
+}
+
+// One profile
+
+export const profileView = $("#profile-view");
+const call = requester(profileView);
+let shownProfile = null;
+
+/** Loads and shows a profile. */
+export async function openProfile(id, signal) {
+  const profile = await call("GET", `/profiles/${id}`, { signal, ...showRetries(profileView) });
+  notice(profileView, "");
+  showProfile(profile);
+}
+
+export function closeProfile() {
+  shownProfile = null;
+}
+
+function showProfile(profile) {
+  shownProfile = profile;
+  const progress = profile.points % POINTS_PER_REWARD;
+  setTitle(profile.full_name);
+  $("#profile-title").textContent = profile.full_name;
+  $("#profile-job").textContent = profile.job_title || "No job title";
+  fillAvatar($(".avatar", profileView), profile);
+  $("#profile-points").textContent = profile.points.toLocaleString("en");
+  $("#profile-points-unit").textContent = profile.points === 1 ? "point" : "points";
+  $("#profile-progress").value = progress;
+  const missing = pluralize(POINTS_PER_REWARD - progress, "point");
+  $("#profile-next").textContent = `${missing} to the next congratulation`;
+  $("#profile-id").textContent = profile.id;
+  $("#profile-created").replaceChildren(time(profile.created_at));
+  $("#profile-admin").textContent = profile.is_admin ? "Yes" : "No";
+  setContentVisible(profileView, true);
+}
+
+$("#profile-act").addEventListener("click", () => {
+  setActing(shownProfile);
+  announce(`Acting as ${shownProfile.full_name}`);
+});
+
+$("#profile-edit").addEventListener("click", () => {
+  const { id, first_name, last_name, job_title } = shownProfile;
+  const values = { first_name, last_name, job_title };
+  openDialog($("#edit-profile-dialog"), values, async (body, options) => {
+    updateProfiles(await call("PATCH", `/profiles/${id}`, { body, ...options }));
+    announce("Profile saved");
+  });
+});
+
+$("#profile-delete").addEventListener("click", () => {
+  const { id, full_name } = shownProfile;
+  const text = "Its messages remain, without a name. This cannot be undone.";
+  confirmDelete(`Delete ${full_name}?`, text, async (_, options) => {
+    await deleteResource(call, `/profiles/${id}`, options);
+    shownProfile = null;
+    if (selector.value === id) setActing(null);
+    profiles.remove(id);
+    location.hash = "#/profiles";
+    announce("Profile deleted");
+  });
+});

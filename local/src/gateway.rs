@@ -1,0 +1,294 @@
+//! API Gateway in front of the functions.
+//!
+//! A request becomes the event that API Gateway would send, `lambda_http` parses it, the handler of
+//! the function that `template.yaml` routes to handles it, and its response becomes the HTTP response.
+
+use std::collections::HashMap;
+use std::future::{Future, IntoFuture, pending};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::middleware::{Next, from_fn};
+use functions::http::Auth;
+use jiff::Timestamp;
+use lambda_http::lambda_runtime::Config;
+use lambda_http::{Context, RequestExt};
+use serde_json::Value;
+use shared::Table;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+use tower_http::cors::CorsLayer;
+use uuid::Uuid;
+
+use crate::authorizer::{Authorizer, Refusal};
+use crate::event::Routed;
+use crate::hosts::{AllowedHosts, error_response, misdirected};
+use crate::template::{Cors, Route, Template};
+
+/// The largest path, query and headers together that API Gateway accepts, in bytes. Source:
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
+const MAX_HEAD: usize = 10_240;
+/// The largest body that API Gateway passes on, in bytes. Source: as above.
+const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
+/// How long open requests may continue after the server was told to stop.
+const DRAIN: Duration = Duration::from_secs(3);
+/// The longest path that a line of the request log shows, in characters.
+const MAX_LOGGED_PATH: usize = 200;
+
+/// An HTTP API in front of the functions.
+#[derive(Debug)]
+pub struct Gateway {
+    routes: HashMap<Method, matchit::Router<Route>>,
+    table: Table,
+    auth: Auth,
+    authorizer: Option<Arc<Authorizer>>,
+    cors: Option<CorsLayer>,
+    hosts: AllowedHosts,
+    request_log: bool,
+}
+
+impl Gateway {
+    /// Creates a gateway with the routes of a template. The functions use this table and `AUTH`.
+    ///
+    /// # Errors
+    /// A route that cannot be served, in one line.
+    pub fn new(template: &Template, table: Table, auth: Auth) -> Result<Self, String> {
+        let mut routes: HashMap<Method, matchit::Router<Route>> = HashMap::new();
+        for route in &template.routes {
+            if !is_function(&route.function) {
+                return Err(format!("template.yaml: there is no function {}", route.function));
+            }
+            let unusable = |error: String| format!("template.yaml: {}: {error}", route.path);
+            let method = Method::from_bytes(route.method.as_bytes());
+            let router = routes.entry(method.map_err(|error| unusable(error.to_string()))?);
+            let inserted = router.or_default().insert(&route.path, route.clone());
+            inserted.map_err(|error| unusable(error.to_string()))?;
+        }
+        let hosts = AllowedHosts::default();
+        Ok(Self { routes, table, auth, authorizer: None, cors: None, hosts, request_log: false })
+    }
+
+    /// Puts an authorizer in front of all routes that need a token by the template.
+    #[must_use]
+    pub fn with_authorizer(self, authorizer: Arc<Authorizer>) -> Self {
+        Self { authorizer: Some(authorizer), ..self }
+    }
+
+    /// Lets pages of these origins call the API.
+    ///
+    /// # Errors
+    /// An invalid origin, in one line.
+    pub fn with_cors_origins(self, origins: &[String], cors: &Cors) -> Result<Self, String> {
+        let cors = if origins.is_empty() { None } else { Some(cors.layer(origins)?) };
+        Ok(Self { cors, ..self })
+    }
+
+    /// Accepts requests to these hosts only.
+    #[must_use]
+    pub fn with_hosts(self, hosts: AllowedHosts) -> Self {
+        Self { hosts, ..self }
+    }
+
+    /// Writes a line to stdout for each request: method, path, status, duration. It contains no query,
+    /// header or body.
+    #[must_use]
+    pub fn with_request_log(self) -> Self {
+        Self { request_log: true, ..self }
+    }
+
+    /// Serves HTTP until `stop` completes, then waits at most three seconds for open requests.
+    ///
+    /// # Errors
+    /// The listener failed.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let (stopping, stopped) = oneshot::channel();
+        let stop = async move {
+            stop.await;
+            // The receiver is gone only if the server has failed.
+            let _ = stopping.send(());
+        };
+        let server = axum::serve(listener, self.into_router()).with_graceful_shutdown(stop);
+        let drained = async {
+            match stopped.await {
+                Ok(()) => sleep(DRAIN).await,
+                Err(_) => pending().await,
+            }
+        };
+        tokio::select! {
+            result = server.into_future() => result,
+            () = drained => Ok(()),
+        }
+    }
+
+    fn into_router(self) -> Router {
+        let (cors, hosts, request_log) = (self.cors.clone(), self.hosts, self.request_log);
+        let gateway = Arc::new(self);
+        let mut router =
+            Router::new().fallback(move |request| async move { gateway.answer(request).await });
+        if let Some(cors) = cors {
+            router = router.layer(cors);
+        }
+        // Before CORS, which answers preflight requests itself.
+        router.layer(from_fn(move |request: Request<Body>, next: Next| async move {
+            let started = Instant::now();
+            let line = request_log.then(|| request_line(&request));
+            let response = if hosts.allow(request.headers()) {
+                next.run(request).await
+            } else {
+                misdirected()
+            };
+            if let Some(line) = line {
+                log_request(&line, response.status(), started.elapsed());
+            }
+            response
+        }))
+    }
+
+    /// Responds to a request as API Gateway and the function behind the route would.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        if head_size(&parts) > MAX_HEAD {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return error_response(status, "Request Header Fields Too Large");
+        }
+        let routes = self.routes.get(&parts.method);
+        let Some(matched) = routes.and_then(|routes| routes.at(parts.uri.path()).ok()) else {
+            return error_response(StatusCode::NOT_FOUND, "Not Found");
+        };
+        let route = matched.value;
+        let authorizer = match self.authorize(&parts.headers, route) {
+            Ok(authorizer) => authorizer,
+            Err(refusal) => return refused(refusal),
+        };
+        let Ok(body) = to_bytes(body, MAX_PAYLOAD).await else {
+            return error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+        };
+        let request_id = Uuid::new_v4().to_string();
+        let routed = Routed {
+            parts: &parts,
+            body: &body,
+            route,
+            path: matched.params.iter().collect(),
+            request_id: &request_id,
+            authorizer,
+        };
+        let event = routed.event().to_string();
+        self.run(route, event, request_id).await
+    }
+
+    /// Returns `requestContext.authorizer`, `None` if the route needs no token.
+    fn authorize(&self, headers: &HeaderMap, route: &Route) -> Result<Option<Value>, Refusal> {
+        match (&self.authorizer, &route.scopes) {
+            (Some(authorizer), Some(scopes)) => {
+                authorizer.authorize(single_authorization(headers), scopes).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Runs the function of a route. It runs in its own task, so that a panic ends this invocation
+    /// and not the server (a release build aborts).
+    async fn run(&self, route: &Route, event: String, request_id: String) -> Response<Body> {
+        let (table, auth) = (self.table.clone(), self.auth);
+        let (function, limit) = (route.function.clone(), route.timeout);
+        let context = lambda_context(route, request_id);
+        let invocation = tokio::spawn(async move {
+            let request = functions::http::event::parse(&event).ok()?.with_lambda_context(context);
+            timeout(limit, invoke(&function, &table, auth, request)).await.ok()?
+        });
+        match invocation.await {
+            Ok(Some(response)) => http_response(response),
+            _ => error_response(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        }
+    }
+}
+
+/// Responds to a request as the Lambda function with this name would. Returns `None` if there is no
+/// such function.
+pub async fn invoke(
+    function: &str,
+    table: &Table,
+    auth: Auth,
+    request: lambda_http::Request,
+) -> Option<lambda_http::Response<lambda_http::Body>> {
+    if function == documentation::FUNCTION {
+        return Some(documentation::respond(&request));
+    }
+    let operation = functions::operations::find(function)?;
+    Some(operation.respond(table, auth, request).await)
+}
+
+/// Returns whether there is a function with this name.
+#[must_use]
+pub fn is_function(name: &str) -> bool {
+    name == documentation::FUNCTION || functions::operations::find(name).is_some()
+}
+
+/// Returns the context that Lambda gives to an invocation that starts now.
+fn lambda_context(route: &Route, request_id: String) -> Context {
+    let mut context = Context::default();
+    let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+    let timeout = u64::try_from(route.timeout.as_millis()).unwrap_or(u64::MAX);
+    context.deadline = now.saturating_add(timeout);
+    context.request_id = request_id;
+    context.env_config =
+        Arc::new(Config { function_name: route.function.clone(), ..Config::default() });
+    context
+}
+
+fn http_response(response: lambda_http::Response<lambda_http::Body>) -> Response<Body> {
+    response.map(|body| match body {
+        lambda_http::Body::Text(text) => Body::from(text),
+        lambda_http::Body::Binary(bytes) => Body::from(bytes),
+        _ => Body::empty(),
+    })
+}
+
+/// Returns the size of a request's path, query and headers.
+fn head_size(parts: &Parts) -> usize {
+    let headers: usize =
+        parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    headers + parts.uri.path_and_query().map_or(0, |path| path.as_str().len())
+}
+
+/// Returns the value of `Authorization`, if there is exactly one.
+fn single_authorization(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+fn refused(refusal: Refusal) -> Response<Body> {
+    match refusal {
+        Refusal::Unauthorized => {
+            let mut response = error_response(StatusCode::UNAUTHORIZED, "Unauthorized");
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+        }
+        Refusal::Forbidden => error_response(StatusCode::FORBIDDEN, "Forbidden"),
+    }
+}
+
+/// Returns the part of a log line that is known before the response. A query may hold what its author
+/// wants to keep secret, so it is left out.
+fn request_line(request: &Request<Body>) -> String {
+    format!("{} {:.MAX_LOGGED_PATH$}", request.method(), request.uri().path())
+}
+
+fn log_request(line: &str, status: StatusCode, duration: Duration) {
+    // Nobody may be reading stdout any longer; that is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{line} {} {} ms", status.as_u16(), duration.as_millis());
+}
