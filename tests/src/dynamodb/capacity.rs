@@ -195,5 +195,5 @@ impl State {
 
 fn request(operation: &str, body: Value) -> Request {
     let target = format!("DynamoDB_20120810.{operation}");
-    Request { target, headers: HeaderMap::new(), body }
+    Request { target, headers: HeaderMap::new(), body, sender: None }
 }

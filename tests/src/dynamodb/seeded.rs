@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::faults::{Fault, Unreadable, respond};
+use super::invocations::Invocation;
 use super::transactions::{Delays, Transactions, Views};
 use super::{Backend, Executed, ItemKey, Request, Response, in_process, listen};
 
@@ -51,6 +52,8 @@ pub struct Counts {
     pub late: u64,
     /// Responses that could not be read.
     pub unreadable: u64,
+    /// Voids that readers have put.
+    pub closed_gaps: u64,
     /// Reads that saw something incomplete.
     pub views: Views,
 }
@@ -62,6 +65,7 @@ impl Counts {
         self.faults += other.faults;
         self.late += other.late;
         self.unreadable += other.unreadable;
+        self.closed_gaps += other.closed_gaps;
         self.views.partial += other.views.partial;
         self.views.early_keys += other.views.early_keys;
         self.views.outdated_index += other.views.outdated_index;
@@ -86,6 +90,7 @@ impl Backend for Mixed {
     async fn execute(&self, request: &Request) -> Executed {
         let mut executed = self.transactions.execute(request).await;
         let mut state = self.state();
+        state.counts.closed_gaps += u64::from(executed.status == 200 && closes_gap(request));
         let reasons = executed.body["CancellationReasons"].as_array_mut();
         for reason in reasons.into_iter().flatten() {
             if state.trouble > 0 && state.rng.u32(..6) == 0 {
@@ -97,11 +102,12 @@ impl Backend for Mixed {
 }
 
 impl Seeded {
-    /// Creates the network in front of a database. It is calm until [`Seeded::storm`].
+    /// Creates the network in front of a database. It is calm until [`Seeded::storm`]. The share of
+    /// transactions that become visible slowly is `slow`, in percent.
     #[must_use]
-    pub fn new(database: Database, seed: u64, haste: u32) -> Arc<Self> {
+    pub fn new(database: Database, seed: u64, haste: u32, slow: u32) -> Arc<Self> {
         let mut rng = Rng::with_seed(seed);
-        let delays = Delays::Drawn { rng: rng.fork(), haste };
+        let delays = Delays::Drawn { rng: rng.fork(), haste, slow };
         let state = State {
             kinds: rng.u32(..),
             rng,
@@ -180,6 +186,7 @@ impl Seeded {
     async fn answer(self: Arc<Self>, mut request: Request) -> Response {
         self.order_entries(&mut request);
         let (fault, before, after) = self.draw(&request);
+        let number = request.sender.as_ref().map_or(0, |sender| sender.count(&request));
         let operation = request.operation();
         self.note(&format!("{operation} {fault:?}, arrives in {before:?}, then {after:?}"));
         sleep(before).await;
@@ -187,6 +194,9 @@ impl Seeded {
         let status = response.as_ref().map_or(0, |(status, _)| *status);
         self.note(&format!("{} answers {status}", request.operation()));
         sleep(after).await;
+        if let Some(sender) = &request.sender {
+            sender.respond(number);
+        }
         response
     }
 
@@ -236,6 +246,14 @@ impl Seeded {
         state.counts.unreadable += u64::from(matches!(fault, Fault::Unreadable { .. }));
         (fault, before / self.haste, after / self.haste)
     }
+}
+
+/// Returns whether a reader puts a void.
+fn closes_gap(request: &Request) -> bool {
+    let reads = |sender: &Invocation| {
+        matches!(sender.function(), "get-conversation" | "list-messages" | "list-changes")
+    };
+    request.body["Item"]["type"]["S"] == "void" && request.sender.as_deref().is_some_and(reads)
 }
 
 /// Draws one of the faults that this operation can have, if possible of these kinds.
