@@ -8,7 +8,7 @@ use shared::table::{Backoff, SHORTEST_ATTEMPT, Setback, backoff};
 pub(crate) const SHIPPED: (&str, Backoff) =
     ("**as shipped**: 40 ms doubled, up to 1/24 of the time left; throttled, up to 1/3", backoff);
 
-/// All that are compared.
+/// The backoffs to compare.
 pub(crate) const BACKOFFS: [(&str, Backoff); 12] = [
     SHIPPED,
     ("from 20 ms", |setback| either(setback, doubled(20, setback, 24), setback.left / 3)),

@@ -25,7 +25,7 @@ const ALLOWED: Duration = Duration::from_secs(8);
 /// The value of `Retry-After`.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How posts arrive.
+/// The arrival of posts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Posters {
     /// Closed loop: each of these posters posts again when its previous request is answered.
@@ -194,7 +194,8 @@ impl Poster {
         let answer = table.create_message(&Caller::Anyone, conversation_id, input, None).await;
         let stored = match answer {
             Ok(_) => true,
-            // An unknown outcome is rare: an attempt took longer than the shortest time left for it.
+            // An unknown outcome is rare: an attempt took longer than the shortest time left for
+            // it.
             Err(Error::Unavailable(_) | Error::OutcomeUnknown(_)) => false,
             Err(error) => panic!("{error}"),
         };

@@ -1,5 +1,5 @@
-//! Measures contention: the service's own `Table::create_message` on a simulated DynamoDB, in virtual
-//! time.
+//! Measures contention: the service's own `Table::create_message` on a simulated DynamoDB, in
+//! virtual time.
 //!
 //! `cargo run -p tests --example contention` prints the tables of the documentation and draws their
 //! picture. `--compare` measures other backoffs. The same `--seed` gives the same numbers.
@@ -74,8 +74,8 @@ fn publish(seed: u64) {
 
 fn print_header(first: impl std::fmt::Display) {
     println!(
-        "\n| {first} | posts/s | p50 | p99 | longest | 5xx | transactions per post | write units per \
-         post | posts by one poster |"
+        "\n| {first} | posts/s | p50 | p99 | longest | 5xx | transactions per post | \
+         write units per post | posts by one poster |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
 }

@@ -1,5 +1,5 @@
-//! The picture of the documentation: three charts by the number of posters, readable on light and dark
-//! pages.
+//! The picture of the documentation: three charts by the number of posters, readable on light and
+//! dark pages.
 
 use std::fmt::Write;
 
@@ -34,8 +34,9 @@ pub(crate) fn draw(curves: &[(usize, &Outcome)]) -> String {
     ];
     let (width, height) = (3.0 * WIDTH + 3.0 * GAP, TOP + HEIGHT + 50.0);
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"system-ui, sans-serif\" \
-         font-size=\"12\" fill=\"{INK}\">\n<title>Posts into one conversation, 1 to 256 concurrent posters</title>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+         font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"{INK}\">\n\
+         <title>Posts into one conversation, 1 to 256 concurrent posters</title>\n"
     );
     for (number, (title, most, step, lines)) in charts.iter().enumerate() {
         let left = GAP * 0.75 + number as f64 * (WIDTH + GAP);

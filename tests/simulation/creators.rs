@@ -71,8 +71,8 @@ pub(crate) async fn creator(world: Arc<World>, mut rng: Rng) {
 
 /// Sends DELETE until the response confirms it. Returns whether it did.
 ///
-/// 404 confirms only an earlier request whose outcome was unknown. No request answers 404 for its own
-/// success.
+/// 404 confirms only an earlier request whose outcome was unknown. No request answers 404 for its
+/// own success.
 pub(crate) async fn delete(
     world: &World,
     rng: &mut Rng,

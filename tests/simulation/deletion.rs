@@ -50,8 +50,8 @@ async fn purge(world: &World) -> bool {
     succeeded
 }
 
-/// Waits for the end of the retention, runs the job while late requests arrive, and checks that nothing
-/// of the deleted conversations remains.
+/// Waits for the end of the retention, runs the job while late requests arrive, and checks that
+/// nothing of the deleted conversations remains.
 pub(crate) async fn purge_when_due(world: &Arc<World>, rng: &mut Rng, trouble: u32) {
     let deleted = marked(world);
     if deleted.is_empty() {
@@ -80,7 +80,7 @@ pub(crate) async fn purge_when_due(world: &Arc<World>, rng: &mut Rng, trouble: u
     if !purge(world).await {
         world.violation("purge-deleted failed without a fault".to_owned());
     }
-    // What a late attempt has stored in between, the job would not find.
+    // An attempt that arrives now would leave an item that the job does not find.
     sleep(Duration::from_secs(20)).await;
     check_removed(world, &deleted);
 }

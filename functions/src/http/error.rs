@@ -1,6 +1,6 @@
 //! Every error that an operation returns, and its response: problem details (RFC 9457).
 
-use super::reply::insert_quota;
+use super::quota::insert_quota;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use lambda_http::{Body, Response};

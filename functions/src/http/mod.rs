@@ -3,7 +3,7 @@
 //! - [`event`]: API Gateway's event → request
 //! - [`auth`]: the caller, from the verified claims
 //! - [`invocation`], [`body`]: what a handler reads: path, query, headers, fields of the body
-//! - [`reply`], [`page`]: what a handler returns
+//! - [`reply`], [`page`], [`quota`]: what a handler returns
 //! - [`error`]: every error, with the one match from error to status
 //! - [`profiles`], [`conversations`], [`messages`]: the handlers
 
@@ -17,6 +17,7 @@ pub mod messages;
 pub mod operation;
 pub mod page;
 pub mod profiles;
+pub mod quota;
 pub mod reply;
 
 pub use auth::Auth;

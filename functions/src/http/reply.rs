@@ -1,19 +1,17 @@
 //! Successful replies.
 
 use lambda_http::http::StatusCode;
-use lambda_http::http::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use lambda_http::http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 use shared::table::Created;
-use shared::{Conversation, Message, PostedMessage, Profile, Quota};
+use shared::{Conversation, Message, PostedMessage, Profile};
 
 use super::error::Error;
 
 /// The result of a handler.
 pub type Reply = Result<Response<Body>, Error>;
 
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// A single resource with a version.
@@ -62,17 +60,6 @@ fn tagged<T: Versioned>(status: StatusCode, resource: &T) -> Reply {
     let etag = HeaderValue::try_from(etag).map_err(Error::internal)?;
     response.headers_mut().insert(ETAG, etag);
     Ok(response)
-}
-
-/// Adds what the author may still post, as `RateLimit` and `RateLimit-Policy`. Source:
-/// <https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/>
-pub(super) fn insert_quota(headers: &mut HeaderMap, quota: &Quota) {
-    let Quota { limit, window, remaining, reset } = quota;
-    let policy = format!("\"posts\";q={limit};w={window}");
-    let left = format!("\"posts\";r={remaining};t={reset}");
-    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
-        headers.extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
-    }
 }
 
 /// Replies 201 with a resource, its `ETag` and its location, a path.

@@ -15,11 +15,12 @@ use super::{Backend, Request, Response, cancellation, in_process};
 
 /// A latency: median and 99th percentile, in seconds, of a lognormal distribution.
 type Latency = (f64, f64);
-/// Published measurements of transactions give medians of 16 to 25 ms and a 99th percentile of 90 ms.
+/// Published measurements of transactions give medians of 16 to 25 ms and a 99th percentile of 90
+/// ms.
 const TRANSACTION: Latency = (0.020, 0.090);
 const READ: Latency = (0.005, 0.020);
-/// Write units per second of one partition. The bucket holds as many. DynamoDB often grants more for a
-/// while.
+/// Write units per second of one partition. The bucket holds as many. DynamoDB often grants more
+/// for a while.
 const PARTITION: f64 = 1000.0;
 /// Write units of one item of up to 1 KB in a transaction, also in a cancelled one.
 const UNITS: f64 = 2.0;
@@ -80,8 +81,8 @@ impl Capacity {
 
     fn latency(&self, (median, p99): Latency) -> Duration {
         let rng = &mut self.state().rng;
-        // Box and Muller: two uniform draws make a normal one. The 99th percentile is 2.326 standard
-        // deviations above the mean.
+        // Box and Muller: two uniform draws make a normal one. The 99th percentile is 2.326
+        // standard deviations above the mean.
         let normal = (-2.0 * (1.0 - rng.f64()).ln()).sqrt() * (TAU * rng.f64()).cos();
         Duration::from_secs_f64(median * ((p99 / median).ln() / 2.326 * normal).exp())
     }
@@ -105,8 +106,8 @@ impl Capacity {
         Some((status, body.to_string()))
     }
 
-    /// Executes a transaction, which holds its items until its response. A cancelled transaction needs
-    /// one of the protocol's two rounds.
+    /// Executes a transaction, which holds its items until its response. A cancelled transaction
+    /// needs one of the protocol's two rounds.
     async fn transact(&self, request: &Request) -> Response {
         let latency = self.latency(TRANSACTION);
         let codes = self.state().charge(request);

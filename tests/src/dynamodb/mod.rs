@@ -1,19 +1,19 @@
 //! The fault engine: simulates DynamoDB and the network between it and the service.
 //!
 //! The service sends its requests to a function, either [`in_process`] or through a port
-//! ([`listen`]). That function decides what happens to each request and asks a [`Backend`] to execute
-//! it.
+//! ([`listen`]). That function decides what happens to each request and asks a [`Backend`] to
+//! execute it.
 //!
 //! ```text
-//! service → in_process or listen → seeded, recorder or capacity → faults → transactions or remote
+//! service → in_process, listen → seeded, recorder, capacity → faults → transactions, remote
 //! ```
 //!
 //! - [`faults`]: everything that can go wrong with one request, and applying it
 //! - [`seeded`]: faults and latencies drawn from a seed
 //! - [`crate::recorder`]: faults by operation, and a record of requests and responses
 //! - [`capacity`]: latencies and the throughput of a partition, for measurements
-//! - [`transactions`]: the embedded engine with DynamoDB's conflict rule, with transactions that become
-//!   visible item by item, and with an index that lags
+//! - [`transactions`]: the embedded engine with DynamoDB's conflict rule, with transactions that
+//!   become visible item by item, and with an index that lags
 //! - [`remote`]: an engine at an endpoint
 //!
 //! DynamoDB's own rules are from
@@ -109,7 +109,7 @@ pub struct Executed {
     pub status: u16,
     /// The body of the response.
     pub body: Value,
-    /// The time until all that it wrote is visible. Its response is not sent before.
+    /// The time until its writes are visible. Its response is not sent before.
     pub settles_in: Duration,
 }
 

@@ -31,14 +31,14 @@ struct State {
     /// Nothing gets through between these times.
     outage: Option<(Instant, Instant)>,
     started: Instant,
-    /// Partition keys in the order of their first use. Ids differ from run to run, so no draw may depend
-    /// on them.
+    /// Partition keys in the order of their first use. Ids differ from run to run, so no draw may
+    /// depend on them.
     known: HashMap<String, usize>,
     trace: Vec<String>,
     counts: Counts,
 }
 
-/// What has happened so far.
+/// Counts of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     /// Requests sent.
@@ -120,8 +120,8 @@ impl Seeded {
         self.backend.state()
     }
 
-    /// Starts to inject faults into this share of requests, in percent. Sometimes nothing gets through
-    /// for a while.
+    /// Starts to inject faults into this share of requests, in percent. Sometimes nothing gets
+    /// through for a while.
     pub fn storm(&self, trouble: u32) {
         let haste = self.haste;
         let mut state = self.state();
