@@ -52,6 +52,7 @@ async fn a_message_that_was_changed_meanwhile_is_deleted_only_after_a_second_que
     api.patch(&path, &json!({ "text": "Another one's" })).await.expect(200);
     browser.click("#confirm button.danger").await;
     browser.wait_for_text("#confirm [data-error-for=form]", CHANGED).await;
+    browser.wait_for_text("#confirm [data-error-for=form]", "It is now “Another one's”.").await;
     browser.wait_for_text("[data-seq=\"1\"] .text", "Another one's").await;
     assert_eq!(api.get(&path).await.expect(200)["deleted_at"], json!(null));
     browser.click("#confirm button.danger").await;

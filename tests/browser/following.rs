@@ -6,7 +6,8 @@ use tests::service::{Api, Setup, embedded_engine, json};
 use crate::driver::{Browser, DESKTOP, click_tool, element_text};
 
 /// Counts the polls in `window.polls`, and the responses that load the conversation in
-/// `window.loads`. Holds the responses of older pages while `window.release` is a function.
+/// `window.loads`. Holds the responses of older pages, and of edits if `window.holdsPatch` is set,
+/// until `window.release` is called.
 const COUNT_POLLS: &str = "(() => {
     const fetch = window.fetch;
     Object.assign(window, { polls: 0, loads: 0, pollsAtNews: undefined, holds: 0 });
@@ -21,7 +22,7 @@ const COUNT_POLLS: &str = "(() => {
         if (path.includes('/changes?') && (await response.clone().json()).results.length > 0) {
             window.pollsAtNews = window.polls;
         }
-        if (path.includes('before=')) {
+        if (path.includes('before=') || options.method === 'PATCH' && window.holdsPatch) {
             window.holds += 1;
             await new Promise((resolve) => (window.release = resolve));
         }
@@ -137,6 +138,56 @@ async fn an_edit_outlives_an_older_page_that_was_read_before_it() {
     browser.eval("window.release()").await;
     browser.wait_for_text("[data-seq=\"40\"] .text", "Edited").await;
     browser.wait_for_text("[data-seq=\"41\"] .text", "Message").await;
+    browser.close("").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_response_does_not_undo_a_newer_edit() {
+    let api = Api::start_isolated().await;
+    let (author_id, id) = api.profile_and_conversation().await;
+    api.say(&id, &author_id, "One").await;
+    let browser = Browser::open(api.url(), DESKTOP).await;
+    browser.go_to(&format!("/#/conversations/{id}")).await;
+    click_tool(&browser, 1, "edit").await;
+    browser.fill("#edit-text", "Mine").await;
+    browser.eval(COUNT_POLLS).await;
+    browser.eval("window.holdsPatch = true").await;
+    browser.click("#edit-message button.primary").await;
+    browser.wait_for("window.holds === 1").await;
+    let edit = json!({ "text": "Another one's" });
+    api.patch(&format!("/conversations/{id}/messages/1"), &edit).await.expect(200);
+    browser.wait_for_text("[data-seq=\"1\"] .text", "Another one's").await;
+    browser.eval("window.release()").await;
+    browser.wait_for("!document.querySelector('#edit-message-dialog').open").await;
+    browser.wait_for_text("[data-seq=\"1\"] .text", "Another one's").await;
+    browser.close("").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polls_do_not_replace_the_users_own_request() {
+    let api = Api::start_isolated().await;
+    let (author_id, id) = api.profile_and_conversation().await;
+    api.say(&id, &author_id, "One").await;
+    let browser = Browser::open(api.url(), DESKTOP).await;
+    browser.go_to(&format!("/#/conversations/{id}")).await;
+    browser.find("[data-seq=\"1\"]").await;
+    browser.eval(COUNT_POLLS).await;
+    let line = "#conversation-view .request .line";
+    for (action, form, method) in
+        [("edit", "edit-message", "PATCH"), ("delete", "confirm", "DELETE")]
+    {
+        click_tool(&browser, 1, action).await;
+        if action == "edit" {
+            browser.fill("#edit-text", "Two").await;
+        }
+        browser.eval("window.pollsAtNews = undefined").await;
+        browser.click(&format!("#{form} .actions button:last-child")).await;
+        browser.wait_for("window.polls > window.pollsAtNews").await;
+        let shown = browser.eval(&element_text(line)).await;
+        assert!(shown.as_str().is_some_and(|shown| shown.starts_with(method)), "{shown}");
+    }
+    api.say(&id, &author_id, "Three").await;
+    browser.wait_for_text(line, "GET").await;
     browser.close("").await;
 }
 

@@ -41,12 +41,13 @@ export class Follower {
   /**
    * - `path`: the path of the conversation
    * - `call`, `signal`: send requests, and end them
+   * - `hasNews(results)`: whether a poll is worth showing
    * - `take({conversation, results})`: takes what is new
    * - `restart()`: loads the conversation again and returns its cursor
    */
-  constructor(cursor, { path, call, signal, take, restart }) {
+  constructor(cursor, { path, call, signal, hasNews, take, restart }) {
     this.#cursor = cursor;
-    Object.assign(this, { path, call, signal, take, restart });
+    Object.assign(this, { path, call, signal, hasNews, take, restart });
   }
 
   /** Polls as soon as possible. */
@@ -94,7 +95,7 @@ export class Follower {
   /** Takes everything that is new since the cursor. */
   async #poll() {
     const { signal } = this;
-    const showIf = ({ results }) => results.length > 0;
+    const showIf = ({ results }) => this.hasNews(results);
     try {
       for (let next = `${this.path}/changes?after=${this.#cursor}`; next; ) {
         const page = await this.call("GET", next, { signal, attempts: 1, showIf });

@@ -107,28 +107,35 @@ const versionOf = ({ change, version }) => change ?? version;
  *
  * - `call`, `path`: how the resource is read and deleted
  * - `titleOf(resource)`: the question
+ * - `quoteOf(resource)`: the content, if the question does not have it
  * - `text`: the consequences
  * - `show(resource)`: shows the resource, reloaded
  * - `onDeleted()`
  */
-export function openDeletion(resource, { call, path, titleOf, text, show, onDeleted, getFocus }) {
+export function openDeletion(resource, deletion) {
+  const { call, path, titleOf, quoteOf, text, show, onDeleted, getFocus } = deletion;
   let seen = resource;
   const showTitle = () => ($("#confirm-title").textContent = titleOf(seen));
   showTitle();
   $("#confirm-text").textContent = text;
-  openDialog($("#confirm-dialog"), async (_, options) => {
+  const isOpen = openDialog($("#confirm-dialog"), async (_, options) => {
     try {
       await call("DELETE", path, { version: versionOf(seen), ...options });
     } catch (error) {
-      if (error.code === PRECONDITION_FAILED) {
-        seen = await call("GET", path, options);
-        show(seen);
-        showTitle();
-        throw new Problem(412, `${CHANGED} Delete it anyway?`);
-      }
+      if (error.code === PRECONDITION_FAILED) await reload(options);
       // A repeated DELETE may find nothing to delete.
-      if (error.status !== 404) throw error;
+      else if (error.status !== 404) throw error;
     }
     onDeleted();
   }, getFocus);
+
+  /** Shows the resource as it is now. Throws unless it is deleted. */
+  async function reload(options) {
+    seen = await call("GET", path, options);
+    show(seen);
+    if (seen.deleted_at) return;
+    if (isOpen()) showTitle();
+    const quote = quoteOf ? ` It is now “${quoteOf(seen)}”.` : "";
+    throw new Problem(412, `${CHANGED}${quote} Delete it anyway?`);
+  }
 }

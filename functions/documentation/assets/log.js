@@ -77,6 +77,14 @@ export function mergeMessages(messages) {
   updateProfiles(...messages.map((message) => message.author));
 }
 
+/** Returns whether some of these messages show what the log does not show yet. */
+export function hasNews(messages) {
+  return messages.some(({ seq, change }) => {
+    const known = log.messages.get(seq);
+    return !known || (change > known.change && !known.deleted_at);
+  });
+}
+
 /** Puts a message in the map, unless the one there is as new. Returns whether it did. */
 function keepNewer(map, message) {
   if (map.get(message.seq)?.change >= message.change) return false;

@@ -4,8 +4,8 @@ import { Problem, parseJson } from "./api.js";
 import { Follower } from "./changes.js";
 import { openDeletion, openEditor } from "./dialogs.js";
 import {
-  closeLog, findEdit, focusLog, freezeLog, isLogEmpty, markDeleted, mergeMessages, newestSeq,
-  openLog, scrollToEnd,
+  closeLog, findEdit, focusLog, freezeLog, hasNews, isLogEmpty, markDeleted, mergeMessages,
+  newestSeq, openLog, scrollToEnd,
 } from "./log.js";
 import { actingId } from "./profiles.js";
 import {
@@ -36,6 +36,7 @@ export function openMessages(conversation, options) {
     path: `/conversations/${id}`,
     call,
     signal,
+    hasNews,
     take: ({ conversation, results }) => {
       view.onConversation(conversation);
       takeMessages(results);
@@ -191,6 +192,7 @@ function deleteMessage(message) {
     call: open.call,
     path: pathOf(message),
     titleOf: ({ seq }) => `Delete message #${seq}?`,
+    quoteOf: ({ text }) => text,
     text: "Its place in the conversation stays, without the text. The author keeps the point.",
     show: showMessage,
     onDeleted() {
