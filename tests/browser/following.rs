@@ -1,4 +1,4 @@
-//! What other clients change appears on the page, without a reload.
+//! Following a conversation: the changes of other clients appear without a reload.
 
 use tests::recorder::{Fault, Recorder};
 use tests::service::{Api, Setup, embedded_engine, json};
@@ -29,6 +29,10 @@ const COUNT_POLLS: &str = "(() => {
         return response;
     };
 })()";
+
+/// The numbers of the messages on the page.
+const SEQS: &str =
+    "[...document.querySelectorAll('#messages [data-seq]')].map(m => +m.dataset.seq)";
 
 /// Asserts that an expression becomes true with the next poll at the latest, without a reload.
 async fn appears_within_one_poll(browser: &Browser, expression: &str) {
@@ -204,8 +208,7 @@ async fn an_unknown_cursor_loads_the_conversation_again_and_keeps_the_draft() {
     browser.wait_for("window.loads === 1").await;
     api.say(&id, &author_id, "Two").await;
     browser.wait_for_text("[data-seq=\"2\"] .text", "Two").await;
-    let seqs = "[...document.querySelectorAll('#messages [data-seq]')].map(m => +m.dataset.seq)";
-    assert_eq!(browser.eval(seqs).await, json!([1, 2]));
+    assert_eq!(browser.eval(SEQS).await, json!([1, 2]));
     let draft = browser.eval("document.querySelector('#composer-text').value").await;
     assert_eq!(draft, json!("A draft"));
     browser.close("").await;
@@ -230,11 +233,10 @@ async fn a_post_that_never_completed_is_not_shown() {
     api.say(&id, &author_id, "Stored").await;
     browser.wait_for_text("[data-seq=\"2\"] .text", "Stored").await;
     assert_eq!(api.messages(&id).await[0]["type"], "void");
-    let seqs = "[...document.querySelectorAll('#messages [data-seq]')].map(m => +m.dataset.seq)";
-    assert_eq!(browser.eval(seqs).await, json!([2]), "followed");
+    assert_eq!(browser.eval(SEQS).await, json!([2]), "followed");
     browser.go_to(&format!("/#/conversations/{id}")).await;
     browser.find("[data-seq=\"2\"]").await;
-    assert_eq!(browser.eval(seqs).await, json!([2]), "loaded");
+    assert_eq!(browser.eval(SEQS).await, json!([2]), "loaded");
     browser.close("").await;
 }
 
@@ -263,16 +265,19 @@ async fn a_hidden_or_idle_page_polls_less_often() {
     browser.eval(control_time).await;
     browser.eval("window.setHidden(true)").await;
     browser.wait_for("window.delays.some((delay) => delay > 55_000)").await;
-    api.say(&id, &author_id, "One").await;
+    for number in 1..=60 {
+        api.say(&id, &author_id, &format!("Message {number}")).await;
+    }
     browser.eval("window.setHidden(false)").await;
-    browser.wait_for_text("[data-seq=\"1\"] .text", "One").await;
+    browser.find("[data-seq=\"66\"]").await;
+    assert_eq!(browser.eval(SEQS).await, json!((1..=66).collect::<Vec<u32>>()), "two pages");
 
     browser.eval("Object.assign(window, { delays: [], passed: 10 * 60_000 })").await;
     browser.wait_for("window.delays.some((delay) => delay > 9000 && delay <= 10_000)").await;
     browser.eval("window.delays = []").await;
     browser.eval("window.dispatchEvent(new Event('pointerdown'))").await;
-    api.say(&id, &author_id, "Two").await;
-    browser.wait_for_text("[data-seq=\"2\"] .text", "Two").await;
+    api.say(&id, &author_id, "The last one").await;
+    browser.wait_for_text("[data-seq=\"67\"] .text", "The last one").await;
     let longest = browser.eval("Math.max(0, ...window.delays)").await;
     assert!(longest.as_f64() <= Some(2000.0), "{longest} ms");
     browser.close("").await;
