@@ -183,6 +183,18 @@ impl Browser {
     }
 }
 
+/// Clicks a button of a message. It shows only under the mouse pointer, so a script clicks it.
+pub(crate) async fn click_tool(browser: &Browser, seq: u32, action: &str) {
+    let button = format!("[data-seq=\"{seq}\"] [data-action={action}]");
+    browser.find(&button).await;
+    browser.eval(&format!("document.querySelector({}).click()", json!(button))).await;
+}
+
+/// Returns the JavaScript expression for the text of an element, `undefined` if it is absent.
+pub(crate) fn element_text(css: &str) -> String {
+    format!("document.querySelector({})?.textContent", json!(css))
+}
+
 fn capabilities(screen: Screen, data: &Path) -> Value {
     let Screen { width, height, touch } = screen;
     // A headless browser has no mouse. These settings add one: (hover: hover), (pointer: fine).
