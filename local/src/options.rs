@@ -42,6 +42,9 @@ pub struct Options {
     /// Uses a running DynamoDB-compatible engine instead of the embedded one.
     #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL_DYNAMODB")]
     pub dynamodb_endpoint: Option<String>,
+    /// Messages that a profile may post per second, with a burst of ten times as many; 0 is unlimited.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub posts_per_second: u32,
     /// Does not print a line for each request.
     #[arg(long)]
     pub quiet: bool,

@@ -12,7 +12,7 @@ use std::{env, io};
 
 use axum::http::Uri;
 use functions::http::Auth;
-use shared::Table;
+use shared::{RateLimit, Table};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
@@ -44,7 +44,8 @@ pub async fn run(
     let storage = Storage::open(options).await?;
     storage.create_table(&template).await?;
     let auth = if options.auth { Auth::Jwt } else { Auth::Open };
-    let mut gateway = Gateway::new(&template, storage.table.clone(), auth)?
+    let table = storage.table.clone().with_rate_limit(RateLimit(options.posts_per_second));
+    let mut gateway = Gateway::new(&template, table, auth)?
         .with_cors_origins(&options.cors_origins, &template.cors)?
         .with_hosts(AllowedHosts::default().with_address(options.host));
     if !options.quiet {

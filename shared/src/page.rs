@@ -34,7 +34,7 @@ pub struct Limit(u8);
 
 /// The number of messages that come with a conversation: 0–100, 50 by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
-#[schema(minimum = 0, maximum = 100, default = 50)]
+#[schema(value_type = u8, minimum = 0, maximum = 100, default = 50)]
 pub struct MessageLimit(pub Option<Limit>);
 
 impl Default for MessageLimit {

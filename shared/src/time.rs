@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 /// A time with millisecond precision, such as `2026-01-31T12:00:00.000Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[schema(value_type = String, format = DateTime, pattern = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
+#[schema(value_type = String, format = DateTime)]
 #[serde(try_from = "String", into = "String")]
 pub struct Time(Timestamp);
 

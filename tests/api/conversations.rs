@@ -16,12 +16,14 @@ async fn a_new_conversation_can_be_read_with_its_newest_messages() {
     let author = api.get(&format!("/profiles/{author_id}")).await.expect(200);
     let expected = json!({
         "id": id, "subject": " Engines ", "author_id": author_id, "author": author,
-        "last_seq": 0, "created_at": conversation["created_at"],
+        "last_seq": 0, "last_message_at": null, "version": 1,
+        "created_at": conversation["created_at"],
     });
     assert_eq!(conversation, expected);
 
     let path = format!("/conversations/{id}");
     conversation["messages"] = json!({ "results": [], "next": null });
+    conversation["cursor"] = json!("0.0");
     assert_eq!(api.get(&path).await.expect(200), conversation);
     for number in 1..=52 {
         api.say(&id, &author_id, &format!("Message {number}")).await;
@@ -33,6 +35,32 @@ async fn a_new_conversation_can_be_read_with_its_newest_messages() {
     assert_eq!(messages.len(), 50);
     assert_eq!((&messages[0]["seq"], &messages[49]["seq"]), (&json!(57), &json!(8)));
     assert_eq!(conversation["messages"]["next"], format!("{path}/messages?limit=50&before=8"));
+    assert_eq!(conversation["cursor"], "57.0");
+    let newest = messages[0]["created_at"].as_str();
+    assert!(conversation["last_message_at"].as_str() <= newest, "{conversation}");
+    assert!(conversation["last_message_at"].as_str() > conversation["created_at"].as_str());
+}
+
+#[tokio::test]
+async fn a_conversation_comes_with_as_many_messages_as_wanted() {
+    let api = Api::start().await;
+    let (author_id, id) = api.profile_and_conversation().await;
+    for _ in 0..3 {
+        api.say(&id, &author_id, "x").await;
+    }
+    let path = format!("/conversations/{id}");
+    for (limit, cursor, count, next) in [
+        (0, "0.0", 0, json!(null)),
+        (1, "3.0", 1, json!(format!("{path}/messages?limit=1&before=3"))),
+        (2, "3.0", 2, json!(format!("{path}/messages?limit=2&before=2"))),
+        (100, "3.0", 3, json!(null)),
+    ] {
+        let found = api.get(&format!("{path}?limit={limit}")).await.expect(200);
+        let messages = found["messages"]["results"].as_array().expect("results");
+        assert_eq!((messages.len(), &found["cursor"]), (count, &json!(cursor)), "{limit}");
+        assert_eq!(found["messages"]["next"], next, "{limit}");
+        assert_eq!(found["last_seq"], 3);
+    }
 }
 
 #[tokio::test]

@@ -1,25 +1,27 @@
 //! Which requests each operation sends to DynamoDB, and what they consume according to the engine.
 
+use std::time::Duration;
+
 use dynoxide::Database;
 use local::engine;
-use shared::Table;
+use shared::{RateLimit, Table};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use crate::stage::{Post, Stage, operations};
 use tests::recorder::{Recorder, Sent};
 use tests::service::{Api, Setup, Value, embedded_engine, json, parse_template};
 
-fn operations(sent: &[Sent]) -> Vec<&str> {
-    sent.iter().map(|sent| sent.operation.as_str()).collect()
-}
-
-fn units(sent: &[Sent]) -> Vec<f64> {
-    sent.iter().map(Sent::units).collect()
+/// Returns the read units and the write units of requests.
+fn units(sent: &[Sent]) -> (f64, f64) {
+    let reads = |sent: &&Sent| ["BatchGetItem", "Query"].contains(&sent.operation.as_str());
+    let sum = |reading| sent.iter().filter(|sent| reads(sent) == reading).map(Sent::units).sum();
+    (sum(true), sum(false))
 }
 
 /// Returns the units of a post that earns the 9th point, one that earns the 10th, and one with an
-/// idempotency key: read units, then write units.
-async fn post_costs(api: &Api, recorder: &Recorder, conversation_id: &str) -> Vec<Vec<f64>> {
+/// idempotency key: read units, and write units.
+async fn post_costs(api: &Api, recorder: &Recorder, conversation_id: &str) -> Vec<(f64, f64)> {
     let author_id = api.profile("Ada").await;
     let path = format!("/conversations/{conversation_id}/messages");
     let body = json!({ "author_id": author_id, "text": "x" });
@@ -34,7 +36,7 @@ async fn post_costs(api: &Api, recorder: &Recorder, conversation_id: &str) -> Ve
             Some(key) => api.post_with_key(&path, &key, &body).await.expect(201),
         };
         let sent = recorder.take();
-        assert_eq!(operations(&sent), ["BatchGetItem", "TransactWriteItems"]);
+        assert_eq!(operations(&sent), ["BatchGetItem", "UpdateItem", "TransactWriteItems"]);
         costs.push(units(&sent));
     }
     costs
@@ -68,6 +70,8 @@ fn fill(database: &Database, conversation_id: &str, last: u64) {
     }
     let mut conversation = conversation.clone();
     conversation["last_seq"]["N"] = json!(last.to_string());
+    // As if the last of them was posted in another second.
+    conversation["window"]["N"] = json!("0");
     let puts = json!([{ "PutRequest": { "Item": conversation } }]);
     send("BatchWriteItem", json!({ "RequestItems": { "chat": puts } }));
 }
@@ -84,12 +88,95 @@ async fn a_post_costs_the_same_in_a_conversation_of_10_and_of_10_000_messages() 
     let api = Api::serve(&template, table).await;
     let author_id = api.profile("Ada").await;
     let conversation_id = api.conversation(&author_id).await;
-    let expected = vec![vec![2.0, 6.0], vec![2.0, 8.0], vec![3.0, 8.0]];
+    let expected = vec![(2.0, 5.0), (2.0, 7.0), (3.0, 7.0)];
     assert_eq!(post_costs(&api, &recorder, &conversation_id).await, expected);
     fill(&database, &conversation_id, 10_000);
     let conversation = api.get(&format!("/conversations/{conversation_id}")).await.expect(200);
     assert_eq!(conversation["last_seq"], 10_000);
     assert_eq!(post_costs(&api, &recorder, &conversation_id).await, expected);
+}
+
+#[tokio::test]
+async fn a_post_with_a_rate_limit_costs_the_same() {
+    let adjust = |table: Table| table.with_rate_limit(RateLimit(5));
+    let stage = Stage::start_with(adjust, Duration::from_secs(10)).await;
+    let id = stage.api().profile_and_conversation().await.1;
+    let expected = vec![(2.0, 5.0), (2.0, 7.0), (3.0, 7.0)];
+    assert_eq!(post_costs(stage.api(), &stage.recorder, &id).await, expected);
+}
+
+#[tokio::test]
+async fn a_refused_post_reads_two_units_and_writes_nothing() {
+    let adjust = |table: Table| table.with_rate_limit(RateLimit(1));
+    let stage = Stage::start_with(adjust, Duration::from_secs(10)).await;
+    let (author, id) = stage.api().profile_and_conversation().await;
+    for _ in 0..10 {
+        stage.api().say(&id, &author, "x").await;
+    }
+    let bob = stage.api().profile("Bob").await;
+    stage.reserve(&id, 300);
+    for (author, code) in [(&author, "rate_limited"), (&bob, "conversation_busy")] {
+        let post = Post { conversation: &id, author, key: None };
+        let _ = stage.recorder.take();
+        stage.api().post(&post.path(), &post.body()).await.expect_code(429, code);
+        let sent = stage.recorder.take();
+        assert_eq!((operations(&sent), units(&sent)), (vec!["BatchGetItem"], (2.0, 0.0)), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn every_change_and_every_poll_costs_a_fixed_number_of_units() {
+    let stage = Stage::start().await;
+    let (author, id) = stage.api().profile_and_conversation().await;
+    for _ in 0..3 {
+        stage.api().say(&id, &author, "x").await;
+    }
+    let (conversation, message) =
+        (format!("/conversations/{id}"), format!("/conversations/{id}/messages/2"));
+    let get = |after: &str| ("GET", format!("{conversation}/changes?after={after}"), Value::Null);
+    let edit = || ("PATCH", message.clone(), json!({ "text": "y" }));
+    let rename = || ("PATCH", conversation.clone(), json!({ "subject": "y" }));
+    let change = ["BatchGetItem", "TransactWriteItems"];
+    let with_author = ["BatchGetItem", "TransactWriteItems", "BatchGetItem"];
+    let _ = stage.recorder.take();
+    for ((method, path, body), expected, cost) in [
+        // Nothing is new: one request.
+        (get("3.0"), &["BatchGetItem"][..], (2.0, 0.0)),
+        // New messages: two round trips, and one for their authors.
+        (get("2.0"), &["BatchGetItem", "Query", "BatchGetItem"], (4.0, 0.0)),
+        (edit(), &with_author, (4.0, 6.0)),
+        (edit(), &with_author, (4.0, 6.0)),
+        // A changed old message: three round trips, and one for its author. The first reader also
+        // records which changes it has seen.
+        (
+            get("3.0"),
+            &["BatchGetItem", "Query", "BatchGetItem", "UpdateItem", "BatchGetItem"],
+            (5.0, 1.0),
+        ),
+        (get("3.0"), &["BatchGetItem", "Query", "BatchGetItem", "BatchGetItem"], (5.0, 0.0)),
+        (get("3.2"), &["BatchGetItem"], (2.0, 0.0)),
+        // Its response contains the author, so it reads one unit more than what it changes.
+        (
+            rename(),
+            &["BatchGetItem", "UpdateItem", "TransactWriteItems", "BatchGetItem"],
+            (3.0, 5.0),
+        ),
+        (get("3.2"), &["BatchGetItem", "Query", "UpdateItem"], (3.0, 1.0)),
+        (("DELETE", message.clone(), Value::Null), &change, (3.0, 6.0)),
+        // It is deleted already.
+        (("DELETE", message.clone(), Value::Null), &["BatchGetItem"], (3.0, 0.0)),
+    ] {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let headers = [("content-type", "application/json")];
+        let response = stage.api().send(method, &path, &headers, body).await;
+        assert!(response.status.is_success(), "{method} {path}: {}", response.text);
+        let sent = stage.recorder.take();
+        // Some are sent at the same time.
+        let (mut operations, mut expected) = (operations(&sent), expected.to_vec());
+        operations.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!((operations, units(&sent)), (expected, cost), "{method} {path}");
+    }
 }
 
 #[tokio::test]
@@ -122,17 +209,18 @@ async fn a_list_page_reads_only_what_it_returns() {
     assert_eq!(operations(&sent), ["Query", "BatchGetItem"]);
     assert_eq!(keys(&sent[1]), 1);
 
-    for cursor in ["", "&before=7", "&after=3"] {
+    // The message at `before` is read too: it dates a gap below it.
+    for (cursor, count) in [("", 4), ("&before=7", 5), ("&after=3", 4)] {
         api.get(&format!("/conversations/{conversation_id}/messages?limit=4{cursor}"))
             .await
             .expect(200);
         let sent = recorder.take();
         let query = sent.iter().find(|sent| sent.operation == "Query").expect("a query");
-        assert_eq!(query.request["Limit"], 4);
+        assert_eq!(query.request["Limit"], count);
         assert_eq!(query.request["ConsistentRead"], true);
         assert_eq!(
             (&query.response["Count"], &query.response["ScannedCount"]),
-            (&json!(4), &json!(4))
+            (&json!(count), &json!(count))
         );
         assert_eq!(sent.len(), 3, "conversation, messages, author");
     }
@@ -158,10 +246,12 @@ async fn no_operation_scans_or_filters_and_reads_of_the_table_are_strongly_consi
         &path,
         &format!("{path}/messages"),
         &format!("{path}/messages/1"),
+        &format!("{path}/changes?after=0.0"),
     ] {
         api.get(path).await.expect(200);
     }
     api.patch(&format!("{path}/messages/1"), &json!({ "text": "y" })).await.expect(200);
+    api.get(&format!("{path}/changes?after=3.0")).await.expect(200);
     api.delete(&format!("{path}/messages/1")).await.expect(204);
     api.patch(&path, &json!({ "subject": "y" })).await.expect(200);
     api.delete(&path).await.expect(204);

@@ -4,104 +4,78 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dynoxide::Database;
 use functions::jobs;
-use local::engine;
 use shared::table::Purged;
-use tokio::net::TcpListener;
+use shared::{Caller, Cursor, Limit};
 
-use tests::clock::Clock;
-use tests::recorder::{Fault, Recorder};
-use tests::service::{Service, Setup, Value, json};
+use crate::stage::{Stage, operations};
+use tests::recorder::Fault;
+use tests::service::json;
 
+/// How long the items of a deleted conversation are kept.
 const RETENTION: Duration = Duration::from_secs(600);
 
-/// A service whose table, clock and requests to DynamoDB the test controls.
-struct Purging {
-    database: Database,
-    recorder: Recorder,
-    clock: Clock,
-    service: Service,
+/// Creates a conversation with three messages, of which one was edited, and deletes it. Returns its id.
+async fn deleted_conversation(stage: &Stage) -> String {
+    let api = stage.api();
+    let (author_id, id) = api.profile_and_conversation().await;
+    for _ in 0..3 {
+        api.say(&id, &author_id, "x").await;
+    }
+    let edit = json!({ "text": "y" });
+    api.patch(&format!("/conversations/{id}/messages/1"), &edit).await.expect(200);
+    api.delete(&format!("/conversations/{id}")).await.expect(204);
+    id
 }
 
-impl Purging {
-    async fn start() -> Self {
-        let database = engine::open(None).expect("a database");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let engine = engine::serve(listener, database.clone()).expect("an engine");
-        let (recorder, clock) = (Recorder::start(engine).await, Clock::default());
-        let service = Setup::new().engine(&recorder.endpoint).clock(&clock).start().await;
-        Self { database, recorder, clock, service }
-    }
-
-    /// Creates a conversation with three messages and deletes it. Returns its id.
-    async fn deleted_conversation(&self) -> String {
-        let api = &self.service.api;
-        let (author_id, id) = api.profile_and_conversation().await;
-        for _ in 0..3 {
-            api.say(&id, &author_id, "x").await;
-        }
-        api.delete(&format!("/conversations/{id}")).await.expect(204);
-        id
-    }
-
-    async fn purge(&self) -> Purged {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
-        self.service.table.for_request(deadline).purge_deleted().await.expect("a list")
-    }
-
-    /// Returns the sort keys of the items that a conversation has.
-    fn items(&self, id: &str) -> Vec<String> {
-        let mut tables = self.database.list_tables(Default::default()).expect("tables").table_names;
-        let query = json!({
-            "TableName": tables.pop().expect("a table"),
-            "KeyConditionExpression": "pk = :pk",
-            "ExpressionAttributeValues": { ":pk": { "S": format!("CONVERSATION#{id}") } },
-        });
-        let query = serde_json::from_value(query).expect("a request");
-        let page = json!(self.database.query(query).expect("a page"));
-        let items = page["Items"].as_array().expect("items").iter();
-        items.map(|item| item["sk"]["S"].as_str().expect("a key").to_owned()).collect()
-    }
-}
+/// The sort keys of that conversation.
+const ITEMS: [&str; 7] = [
+    "CHANGE#000000000001",
+    "CHANGES",
+    "CONVERSATION",
+    "ENDED",
+    "MESSAGE#000000000001",
+    "MESSAGE#000000000002",
+    "MESSAGE#000000000003",
+];
 
 #[tokio::test]
 async fn a_deleted_conversation_is_kept_for_ten_minutes_and_then_removed() {
-    let purging = Purging::start().await;
-    let id = purging.deleted_conversation().await;
-    assert_eq!(purging.purge().await, Purged { removed: 0, failed: 0 });
-    purging.clock.advance(RETENTION - Duration::from_secs(1));
-    assert_eq!(purging.purge().await, Purged { removed: 0, failed: 0 });
-    assert_eq!(purging.items(&id).len(), 4, "the conversation and its messages");
-    purging.clock.advance(Duration::from_secs(1));
-    assert_eq!(purging.purge().await, Purged { removed: 1, failed: 0 });
-    assert_eq!(purging.items(&id), [""; 0]);
-    assert_eq!(purging.purge().await, Purged { removed: 0, failed: 0 });
+    let stage = Stage::start().await;
+    let id = deleted_conversation(&stage).await;
+    assert_eq!(stage.purge().await, Purged { removed: 0, failed: 0 });
+    stage.clock.advance(RETENTION - Duration::from_secs(1));
+    assert_eq!(stage.purge().await, Purged { removed: 0, failed: 0 });
+    assert_eq!(stage.sort_keys(&id), ITEMS);
+    stage.clock.advance(Duration::from_secs(1));
+    assert_eq!(stage.purge().await, Purged { removed: 1, failed: 0 });
+    assert_eq!(stage.sort_keys(&id), [""; 0]);
+    assert_eq!(stage.purge().await, Purged { removed: 0, failed: 0 });
 }
 
 #[tokio::test]
 async fn the_purge_removes_more_messages_than_one_query_returns() {
-    let purging = Purging::start().await;
-    let api = &purging.service.api;
+    let stage = Stage::start().await;
+    let api = stage.api();
     let (author_id, id) = api.profile_and_conversation().await;
     // 60 messages of 20 kB each are more than the 1 MB that one Query returns.
     for _ in 0..60 {
         api.say(&id, &author_id, &"👍".repeat(5000)).await;
     }
     api.delete(&format!("/conversations/{id}")).await.expect(204);
-    purging.clock.advance(RETENTION);
-    assert_eq!(purging.purge().await.removed, 1);
-    assert_eq!(purging.items(&id), [""; 0]);
+    stage.clock.advance(RETENTION);
+    assert_eq!(stage.purge().await.removed, 1);
+    assert_eq!(stage.sort_keys(&id), [""; 0]);
 }
 
 #[tokio::test]
 async fn the_purge_removes_the_conversation_last() {
-    let purging = Purging::start().await;
-    purging.deleted_conversation().await;
-    purging.clock.advance(RETENTION);
-    let _ = purging.recorder.take();
-    purging.purge().await;
-    let sent = purging.recorder.take();
+    let stage = Stage::start().await;
+    deleted_conversation(&stage).await;
+    stage.clock.advance(RETENTION);
+    let _ = stage.recorder.take();
+    stage.purge().await;
+    let sent = stage.recorder.take();
     let last = sent.last().expect("a request");
     assert_eq!(last.operation, "DeleteItem");
     assert_eq!(last.request["Key"]["sk"]["S"], "CONVERSATION");
@@ -110,65 +84,122 @@ async fn the_purge_removes_the_conversation_last() {
 /// A message of an unfinished post may become visible after the conversation was marked.
 #[tokio::test]
 async fn the_purge_removes_messages_that_become_visible_late() {
-    let purging = Purging::start().await;
-    let id = purging.deleted_conversation().await;
-    purging.clock.advance(RETENTION);
+    let stage = Stage::start().await;
+    let id = deleted_conversation(&stage).await;
+    stage.clock.advance(RETENTION);
     let first = AtomicBool::new(true);
-    purging.recorder.inject(move |operation, request| {
+    stage.recorder.inject(move |operation, request| {
         let of_items = operation == "Query" && request.get("IndexName").is_none();
         let hide = of_items && first.swap(false, Ordering::Relaxed);
         if hide { Fault::Hidden("MESSAGE#000000000002".into()) } else { Fault::None }
     });
-    assert_eq!(purging.purge().await, Purged { removed: 1, failed: 0 });
-    assert_eq!(purging.items(&id), [""; 0]);
+    assert_eq!(stage.purge().await, Purged { removed: 1, failed: 0 });
+    assert_eq!(stage.sort_keys(&id), [""; 0]);
 }
 
 #[tokio::test]
 async fn a_conversation_that_cannot_be_purged_does_not_stop_the_others() {
-    let purging = Purging::start().await;
+    let stage = Stage::start().await;
     let mut ids = Vec::new();
     for _ in 0..3 {
-        ids.push(purging.deleted_conversation().await);
+        ids.push(deleted_conversation(&stage).await);
     }
-    purging.clock.advance(RETENTION);
+    stage.clock.advance(RETENTION);
     // The newest conversation is purged first, so an error there would stop all others.
     let broken: Arc<str> = ids[2].as_str().into();
-    purging.recorder.inject(move |operation, request| {
+    stage.recorder.inject(move |operation, request| {
         let refuse = operation == "BatchWriteItem" && request.to_string().contains(&*broken);
         if refuse { Fault::Refused("AccessDeniedException") } else { Fault::None }
     });
     let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
-    let job = jobs::purge_deleted(purging.service.table.for_request(deadline)).await;
+    let job = jobs::purge_deleted(stage.service.table.for_request(deadline)).await;
     let error = job.expect_err("the job reports the failure").chain();
     assert!(error.contains("1 conversations could not be purged"), "{error}");
-    let left: Vec<usize> = ids.iter().map(|id| purging.items(id).len()).collect();
-    assert_eq!(left, [0, 0, 4]);
+    let left: Vec<usize> = ids.iter().map(|id| stage.sort_keys(id).len()).collect();
+    assert_eq!(left, [0, 0, 7]);
 
-    purging.recorder.clear();
-    assert_eq!(purging.purge().await, Purged { removed: 1, failed: 0 });
-    assert_eq!(purging.items(&ids[2]), [""; 0]);
+    stage.recorder.clear();
+    assert_eq!(stage.purge().await, Purged { removed: 1, failed: 0 });
+    assert_eq!(stage.sort_keys(&ids[2]), [""; 0]);
 }
 
 #[tokio::test]
-async fn a_post_in_flight_stores_nothing_after_its_conversation_was_deleted() {
-    let purging = Purging::start().await;
-    let api = &purging.service.api;
-    let (author_id, id) = api.profile_and_conversation().await;
-    let gate = tests::recorder::Gate::default();
-    let (held, first) = (gate.clone(), AtomicBool::new(true));
-    purging.recorder.inject(move |operation, _| {
-        let hold = operation == "TransactWriteItems" && first.swap(false, Ordering::Relaxed);
-        if hold { Fault::Held(held.clone()) } else { Fault::None }
-    });
-    let post = tokio::spawn({
-        let (api, path) = (api.clone(), format!("/conversations/{id}/messages"));
-        let body = json!({ "author_id": author_id, "text": "x" });
-        async move { api.post(&path, &body).await }
-    });
-    gate.arrival().await;
-    api.delete(&format!("/conversations/{id}")).await.expect(204);
-    gate.open();
-    post.await.expect("a response").problem(404);
-    let profile: Value = api.get(&format!("/profiles/{author_id}")).await.expect(200);
-    assert_eq!(profile["points"], 0);
+async fn a_second_deletion_is_not_found_and_does_not_postpone_the_removal() {
+    let stage = Stage::start().await;
+    let id = deleted_conversation(&stage).await;
+    let deleted_at = stage.item(&id, "CONVERSATION")["deleted_at"].clone();
+    for _ in 0..2 {
+        stage.advance(300);
+        stage.api().delete(&format!("/conversations/{id}")).await.expect_code(404, "not_found");
+        assert_eq!(stage.item(&id, "CONVERSATION")["deleted_at"], deleted_at);
+    }
+    assert_eq!(stage.purge().await.removed, 1);
+    stage.api().delete(&format!("/conversations/{id}")).await.expect_code(404, "not_found");
+    assert_eq!(stage.sort_keys(&id), [""; 0], "nothing is created again");
+}
+
+/// Followers are notified of the end by the item `ENDED`.
+#[tokio::test]
+async fn an_end_that_was_not_recorded_is_recorded_by_the_next_deletion_or_purge() {
+    let stage = Stage::start().await;
+    for by_purge in [false, true] {
+        let (_, id) = stage.api().profile_and_conversation().await;
+        let path = format!("/conversations/{id}");
+        stage.inject_always("PutItem", Fault::Refused("ThrottlingException"));
+        stage.api().delete(&path).await.expect(204);
+        stage.recorder.clear();
+        assert_eq!(stage.sort_keys(&id), ["CONVERSATION"]);
+        if by_purge {
+            stage.purge().await;
+        } else {
+            stage.api().delete(&path).await.expect_code(404, "not_found");
+        }
+        assert_eq!(stage.sort_keys(&id), ["CONVERSATION", "ENDED"]);
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_whose_end_cannot_be_recorded_is_removed_by_a_later_run() {
+    let stage = Stage::start().await;
+    let id = deleted_conversation(&stage).await;
+    stage.clock.advance(RETENTION);
+    stage.inject_always("PutItem", Fault::RequestLost);
+    assert_eq!(stage.purge().await, Purged { removed: 0, failed: 1 });
+    assert_eq!(stage.sort_keys(&id), ITEMS);
+    stage.recorder.clear();
+    assert_eq!(stage.purge().await, Purged { removed: 1, failed: 0 });
+}
+
+/// Its conversation may be removed meanwhile, and a late write would create an item of it again.
+#[tokio::test]
+async fn a_deletion_repeated_minutes_later_writes_nothing() {
+    let stage = Stage::start().await;
+    let id = deleted_conversation(&stage).await;
+    stage.clock.advance(RETENTION / 2);
+    let _ = stage.recorder.take();
+    stage.api().delete(&format!("/conversations/{id}")).await.expect_code(404, "not_found");
+    let sent = stage.recorder.take();
+    assert_eq!(operations(&sent), ["UpdateItem"]);
+    assert!(sent[0].response["__type"].to_string().contains("ConditionalCheckFailed"));
+}
+
+/// A reader notes which changes it has seen, in an item that the purge has removed meanwhile.
+#[tokio::test]
+async fn a_reader_that_is_late_creates_no_item_of_a_removed_conversation() {
+    let stage = Stage::start().await;
+    let (author_id, id) = stage.api().profile_and_conversation().await;
+    stage.api().say(&id, &author_id, "x").await;
+    let path = format!("/conversations/{id}");
+    stage.api().patch(&format!("{path}/messages/1"), &json!({ "text": "y" })).await.expect(200);
+    let (table, conversation) = (stage.table(), id.parse().expect("an id"));
+    let after: Cursor = "1.0".parse().expect("a cursor");
+    let read = async move {
+        table.list_changes(&Caller::Anyone, conversation, after, Limit::default()).await
+    };
+    let late = stage.crash_at("UpdateItem", read).await;
+    stage.api().delete(&path).await.expect(204);
+    stage.clock.advance(RETENTION);
+    assert_eq!(stage.purge().await.removed, 1);
+    assert_eq!(stage.deliver("UpdateItem", &late), 400);
+    assert_eq!(stage.sort_keys(&id), [""; 0]);
 }

@@ -2,6 +2,10 @@
 //!
 //! - `profiles`, `conversations`, `messages`: every operation with its responses and errors
 //! - `pages`: lists, in both directions
+//! - `places`, `gaps`: posts between reservation and commit, and what readers see of them
+//! - `limits`: the rate limit of a profile, and the limit of a conversation
+//! - `changes`: following a conversation, whatever is visible
+//! - `preconditions`, `overtaken`: versions, `If-Match`, and changes that meet others
 //! - `points`: points and congratulations, also under concurrent posts
 //! - `idempotency`: a repeated POST has no second effect
 //! - `access`: which caller may do what, on every route
@@ -17,6 +21,8 @@
 //! - `smoke`: the smoke test passes on a working service and fails on a broken one
 //! - `server`: the development server: restart, ports, files
 //!
+//! [`stage`] is a service whose database, clock and requests to DynamoDB a test controls.
+//!
 //! `logs.rs` and the folders `simulation` and `browser` are targets of their own.
 //!
 //! Each test has a table of its own on an engine of its own. With `AWS_ENDPOINT_URL_DYNAMODB` set,
@@ -31,19 +37,26 @@
 
 mod access;
 mod bad_input;
+mod changes;
 mod conversations;
 mod cost;
 mod deletion;
 mod documentation;
 mod faults;
+mod gaps;
 mod idempotency;
+mod limits;
 mod messages;
+mod overtaken;
 mod pages;
 mod permissions;
+mod places;
 mod points;
+mod preconditions;
 mod problems;
 mod profiles;
 mod requests;
 mod server;
 mod smoke;
+mod stage;
 mod template;

@@ -18,8 +18,8 @@ async fn a_posted_message_earns_a_point_and_can_be_read() {
     assert_eq!(author["points"], 1);
     let expected = json!({
         "conversation_id": id, "seq": 1, "type": "text", "author_id": author_id, "author": author,
-        "text": " Hello\n", "metadata": metadata, "points": 1, "created_at": posted["created_at"],
-        "edited_at": null, "deleted_at": null, "reward": null,
+        "text": " Hello\n", "metadata": metadata, "points": 1, "change": 0,
+        "created_at": posted["created_at"], "edited_at": null, "deleted_at": null, "reward": null,
     });
     assert_eq!(posted, expected);
     posted.as_object_mut().expect("an object").remove("reward");
@@ -136,11 +136,54 @@ async fn an_edit_changes_the_named_fields_and_sets_edited_at() {
     assert!(edited["edited_at"].as_str() >= message["created_at"].as_str(), "{edited}");
     message["text"] = json!("First");
     message["edited_at"] = edited["edited_at"].clone();
+    message["change"] = json!(1);
     assert_eq!(edited, message);
     assert_eq!(api.get(&path).await.expect(200), message);
-    for (metadata, expected) in [(json!({ "b": 3 }), json!({ "b": 3 })), (json!(null), json!({}))] {
-        let edited = api.patch(&path, &json!({ "metadata": metadata })).await.expect(200);
-        assert_eq!(edited["metadata"], expected);
+}
+
+#[tokio::test]
+async fn an_edit_of_metadata_is_merged_into_it() {
+    let api = Api::start().await;
+    let (author_id, id) = api.profile_and_conversation().await;
+    let path = format!("/conversations/{id}/messages");
+    let first = r#"{"z":1.10,"a":{"b":1,"c":{"d":[1]}},"n":null}"#;
+    api.send("POST", &path, &JSON, with_metadata(&author_id, first)).await.expect(201);
+    let message = format!("{path}/1");
+    for (patch, expected) in [
+        (r#"{}"#, first),
+        (r#"{"a":{"b":null,"e":2.0}}"#, r#"{"z":1.10,"a":{"c":{"d":[1]},"e":2.0},"n":null}"#),
+        (r#"{"n":null,"a":{"c":{"d":[]}}}"#, r#"{"z":1.10,"a":{"c":{"d":[]},"e":2.0}}"#),
+        (r#"{"a":[null],"absent":null}"#, r#"{"z":1.10,"a":[null]}"#),
+        (r#"{"new":{"x":null,"y":{}}}"#, r#"{"z":1.10,"a":[null],"new":{"y":{}}}"#),
+        (r#"null"#, r#"{}"#),
+    ] {
+        let patch = format!(r#"{{"metadata":{patch}}}"#);
+        let edited = api.send("PATCH", &message, &JSON, patch.clone()).await;
+        edited.expect_status(200);
+        for response in [edited, api.get(&message).await] {
+            let member = format!(r#""metadata":{expected},"#);
+            assert!(response.text.contains(&member), "{patch}: {}", response.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn metadata_that_becomes_too_large_or_too_deep_by_an_edit_is_refused() {
+    let api = Api::start().await;
+    let (author_id, id) = api.profile_and_conversation().await;
+    let half = "x".repeat(2100);
+    for (first, patch) in [
+        (format!(r#"{{"a":"{half}"}}"#), format!(r#"{{"b":"{half}"}}"#)),
+        (r#"{"a":{"b":1}}"#.to_owned(), format!(r#"{{"a":{{"b":{}}}}}"#, nested(31))),
+    ] {
+        let path = format!("/conversations/{id}/messages");
+        let posted = api.send("POST", &path, &JSON, with_metadata(&author_id, &first)).await;
+        posted.expect_status(201);
+        let path = posted.header("location");
+        let edit = format!(r#"{{"metadata":{patch}}}"#);
+        let edited = api.send("PATCH", path, &JSON, edit).await;
+        assert_eq!(edited.invalid_fields(), ["metadata"]);
+        assert_eq!(api.get(path).await.expect(200)["change"], 0);
     }
 }
 

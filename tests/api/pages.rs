@@ -144,7 +144,12 @@ async fn an_unknown_repeated_or_invalid_query_parameter_is_refused() {
         api.get(&format!("{messages}?{query}")).await.problem(400);
     }
     api.get("/profiles?after=1").await.problem(400);
-    api.get(&format!("/conversations/{id}?limit=1")).await.problem(400);
+    for query in ["limit=-1", "limit=101", "limit=00", "limit=", "before=1", "after=1"] {
+        api.get(&format!("/conversations/{id}?{query}")).await.problem(400);
+    }
+    for query in ["", "?limit=1", "?after=1", "?after=1.1&limit=0", "?after=1.1&before=1"] {
+        api.get(&format!("/conversations/{id}/changes{query}")).await.problem(400);
+    }
     api.get(&format!("{messages}/1?limit=1")).await.problem(400);
     api.post("/profiles?x=1", &json!({ "first_name": "A" })).await.problem(400);
     api.delete(&format!("/conversations/{id}?force=1")).await.problem(400);

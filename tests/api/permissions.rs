@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::time::Duration;
 
 use functions::{jobs, operations};
 use uuid::Uuid;
 
-use tests::clock::Clock;
-use tests::recorder::{Recorder, Sent};
-use tests::service::{Service, Setup, Value, embedded_engine, json, new_table};
+use crate::stage::Stage;
+use tests::recorder::{Fault, Recorder, Sent};
+use tests::service::{Value, embedded_engine, json, new_table};
 use tests::template::{assert_same, functions, root};
 
 /// Actions, each with its place, such as `Query on the index listing`.
@@ -90,8 +89,8 @@ impl Used {
 }
 
 /// Calls every operation so that it sends every request that it can send.
-async fn call_every_operation(service: &Service, used: &mut Used) {
-    let api = &service.api;
+async fn call_every_operation(stage: &Stage, used: &mut Used) {
+    let api = stage.api();
     let key = || Uuid::new_v4().to_string();
     let (ada, profile_key) = (json!({ "first_name": "Ada" }), key());
     let profile = api.post_with_key("/profiles", &profile_key, &ada).await;
@@ -111,7 +110,9 @@ async fn call_every_operation(service: &Service, used: &mut Used) {
         api.post_with_key(&messages, &key, &body).await.expect(201);
         api.post_with_key(&messages, &key, &body).await.expect(201);
     }
+    post_without_success(stage, &messages, &json!({ "author_id": author_id, "text": "x" })).await;
     used.record("create-message");
+    let id = conversation.rsplit('/').next().expect("an id");
     for (function, path) in [
         ("list-profiles", "/profiles"),
         ("get-profile", profile),
@@ -119,8 +120,13 @@ async fn call_every_operation(service: &Service, used: &mut Used) {
         ("get-conversation", conversation),
         ("list-messages", &messages),
         ("list-messages", &format!("{messages}?after=3")),
+        ("list-messages", &format!("{messages}?before=999")),
+        ("list-changes", &format!("{conversation}/changes?after=0.0")),
         ("get-message", &message),
     ] {
+        // An old gap, which a reader closes.
+        stage.reserve(id, 1);
+        stage.advance(10);
         api.get(path).await.expect(200);
         used.record(function);
     }
@@ -133,28 +139,38 @@ async fn call_every_operation(service: &Service, used: &mut Used) {
         api.patch(path, &json!({})).await.expect(200);
         used.record(function);
     }
+    // The first reader after an edit records that it has seen it.
+    api.get(&format!("{conversation}/changes?after=1.0")).await.expect(200);
+    used.record("list-changes");
     for (function, path) in [
         ("delete-message", message.as_str()),
         ("delete-conversation", conversation),
         ("delete-profile", profile),
     ] {
         api.delete(path).await.expect(204);
+        if function != "delete-message" {
+            api.delete(path).await.expect_status(404);
+        }
         used.record(function);
     }
 }
 
+/// Posts a message whose transaction is always refused, so that the post closes its place.
+async fn post_without_success(stage: &Stage, path: &str, body: &Value) {
+    stage.inject_always("TransactWriteItems", Fault::Refused("AccessDeniedException"));
+    stage.api().post(path, body).await.expect_status(503);
+    stage.recorder.clear();
+}
+
 #[tokio::test]
 async fn every_function_has_exactly_the_permissions_that_it_uses() {
-    let recorder = Recorder::start(embedded_engine().await).await;
-    let clock = Clock::default();
-    let service = Setup::new().engine(&recorder.endpoint).clock(&clock).start().await;
-    let _ = recorder.take();
+    let stage = Stage::start().await;
     let unused = allowed().into_keys().map(|function| (function, Permissions::new())).collect();
-    let mut used = Used { recorder, permissions: unused };
-    call_every_operation(&service, &mut used).await;
+    let mut used = Used { recorder: stage.recorder.clone(), permissions: unused };
+    call_every_operation(&stage, &mut used).await;
 
-    clock.advance(Duration::from_secs(3600));
-    jobs::purge_deleted(service.table.clone()).await.expect("purged");
+    stage.advance(3600);
+    jobs::purge_deleted(stage.table()).await.expect("purged");
     used.record("purge-deleted");
 
     for (function, allowed) in allowed() {

@@ -23,7 +23,7 @@ async fn every_tenth_point_earns_a_congratulation() {
         let expected = json!({
             "conversation_id": id, "seq": seq, "type": "action", "author_id": null, "author": null,
             "text": format!("Congratulations Ada, you have reached {number} points!"),
-            "metadata": { "profile_id": author_id, "points": number }, "points": number,
+            "metadata": { "profile_id": author_id, "points": number }, "points": number, "change": 0,
             "created_at": reward["created_at"], "edited_at": null, "deleted_at": null,
         });
         assert_eq!(reward, &expected);

@@ -15,7 +15,7 @@ async fn a_new_profile_has_defaults_and_can_be_read() {
     assert!(created_at.len() == 24 && created_at.ends_with('Z'), "{created_at}");
     let expected = json!({
         "id": id, "first_name": "Ada", "last_name": "", "full_name": "Ada", "job_title": "",
-        "points": 0, "is_admin": false, "created_at": created_at,
+        "points": 0, "is_admin": false, "version": 1, "created_at": created_at,
     });
     assert_eq!(profile, expected);
     assert_eq!(api.get(&format!("/profiles/{id}")).await.expect(200), expected);

@@ -9,7 +9,7 @@ use functions::http::auth::ADMIN_SCOPE;
 use functions::operations;
 use lambda_http::RequestExt;
 
-use tests::service::{Value, parse_template};
+use tests::service::{Value, json, parse_template};
 use tests::template::{
     Route, SCHEDULED, assert_same, event, functions, resources, root, routes, yaml,
 };
@@ -200,4 +200,33 @@ fn no_environment_variable_contains_a_secret() {
     let parameters = yaml["Parameters"].as_object().expect("parameters");
     let only_names = |name: &String| !name.contains("Secret") || name.ends_with("Arn");
     assert!(parameters.keys().all(only_names), "a parameter names a secret and never contains it");
+}
+
+#[test]
+fn a_web_page_may_send_and_read_every_header_that_the_api_uses() {
+    let cors = &properties("AWS::Serverless::HttpApi")["Api"]["CorsConfiguration"][1];
+    let sent = ["authorization", "content-type", "idempotency-key", "if-match"];
+    assert_eq!(words(&cors["AllowHeaders"]), sent);
+    assert_eq!(words(&cors["AllowMethods"]), ["GET", "POST", "PUT", "PATCH", "DELETE"]);
+    let read = [
+        "etag",
+        "location",
+        "idempotency-replayed",
+        "retry-after",
+        "ratelimit",
+        "ratelimit-policy",
+        "apigw-requestid",
+    ];
+    assert_eq!(words(&cors["ExposeHeaders"]), read);
+}
+
+#[test]
+fn a_profile_may_post_five_times_a_second_unless_the_operator_decides_otherwise() {
+    let parameter = &yaml()["Parameters"]["PostsPerSecond"];
+    assert_eq!((&parameter["Default"], &parameter["MinValue"]), (&json!(5), &json!(0)));
+    for (function, declared) in functions() {
+        let rate = &declared["Properties"]["Environment"]["Variables"]["POSTS_PER_SECOND"];
+        let expected = if function == "create-message" { "PostsPerSecond" } else { "" };
+        assert_eq!(rate.as_str().unwrap_or_default(), expected, "{function}");
+    }
 }

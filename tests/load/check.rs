@@ -10,7 +10,7 @@ use tests::guarantees::{Author, Conversation, History, Post, Response};
 
 use crate::clients::{Crowd, Sent};
 
-/// Checks all that clients can see.
+/// Checks everything that clients can see.
 pub(crate) async fn api(url: &str, crowd: &Crowd, sent: &[Sent]) {
     let client = reqwest::Client::new();
     let get = async |path: &str| -> Value {

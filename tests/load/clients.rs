@@ -1,4 +1,5 @@
-//! Clients that post at full speed, some with idempotency keys, and repeat requests as real clients do.
+//! Clients that post at full speed, some with idempotency keys, and repeat requests as real clients
+//! do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,7 +39,7 @@ pub(crate) struct Sent {
     pub(crate) stored: Vec<Value>,
     /// The number of responses that were lost.
     pub(crate) interrupted: usize,
-    /// Whether the first response was a replay.
+    /// True if the first response was a replay.
     replayed: bool,
 }
 
@@ -97,8 +98,8 @@ impl Crowd {
         work.join_all().await.into_iter().flatten().collect()
     }
 
-    /// Posts. Every second post has a key. Some of those are sent twice concurrently, and some again
-    /// after the response.
+    /// Posts. Every second post has a key. Some of those are sent twice concurrently, and some
+    /// again after the response.
     async fn post_one(&self, number: usize) -> Sent {
         let mut post = Sent {
             name: format!("Post {number}"),
@@ -126,8 +127,8 @@ impl Crowd {
         post
     }
 
-    /// Sends a post until it is answered. Without a key it is not repeated after a lost response, because
-    /// it may be stored.
+    /// Sends a post until it is answered. Without a key it is not repeated after a lost response,
+    /// because it may be stored.
     async fn send(&self, post: &Sent) -> Answer {
         let mut answer = Answer::default();
         let mut addresses = self.addresses.clone();
@@ -171,8 +172,8 @@ impl Crowd {
     pub(crate) fn summary(&self, sent: &[Sent]) -> String {
         let count = |of: fn(&Sent) -> bool| sent.iter().filter(|post| of(post)).count();
         format!(
-            "{:.0} posts/s, {} with a key; {} posts lost a response, {} of them had a key, and {} of \
-             those were stored already.",
+            "{:.0} posts/s, {} with a key; {} posts lost a response, {} of them had a key, and {} \
+             of those were stored already.",
             sent.len() as f64 / self.started.elapsed().as_secs_f64(),
             count(|post| post.key.is_some()),
             count(|post| post.interrupted > 0),

@@ -1,8 +1,8 @@
-//! Load and restarts: posts at full speed to the development server in its own process, then checks the
-//! guarantees.
+//! Load and restarts: posts at full speed to the development server in its own process, then checks
+//! the guarantees.
 //!
-//! `cargo run --release -p tests --example load -- --posts 100000`. With `--kills 5` it kills the server
-//! five times.
+//! `cargo run --release -p tests --example load -- --posts 100000`. With `--kills 5` it kills the
+//! server five times.
 
 mod check;
 mod clients;
@@ -52,8 +52,8 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Posts at full speed and measures memory. The engine runs in its own process, so that its memory is
-/// measured separately.
+/// Posts at full speed and measures memory. The engine runs in its own process, so that its memory
+/// is measured separately.
 async fn run_at_full_speed(flags: &Flags) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("chat.db");

@@ -12,7 +12,7 @@ use crate::world::{Answer, Ask, Creation, World};
 /// Creates a resource with this body, however long it takes. Returns its id.
 pub(crate) async fn create(world: &World, rng: &mut Rng, function: &str, body: Value) -> String {
     let name = body["first_name"].as_str().or(body["subject"].as_str()).unwrap_or_default();
-    let (name, keyed) = (name.to_owned(), rng.bool());
+    let (name, keyed) = (name.to_owned(), rng.u32(..3) == 0);
     let key = keyed.then(|| format!("create-{}", name.replace(' ', "-")));
     let mut undecided = 0;
     loop {
@@ -53,7 +53,7 @@ pub(crate) async fn create(world: &World, rng: &mut Rng, function: &str, body: V
 
 /// Creates profiles and deletes each of them immediately, until that is confirmed.
 pub(crate) async fn creator(world: Arc<World>, mut rng: Rng) {
-    for number in 0..rng.usize(1..4) {
+    for number in 0..rng.usize(2..8) {
         world.pause(&mut rng, 500).await;
         let name = format!("Visitor {number}");
         let body = json!({ "first_name": name });
@@ -71,8 +71,8 @@ pub(crate) async fn creator(world: Arc<World>, mut rng: Rng) {
 
 /// Sends DELETE until the response confirms it. Returns whether it did.
 ///
-/// 404 confirms only an earlier request whose outcome was unknown. No request answers 404 for its own
-/// success.
+/// 404 confirms only an earlier request whose outcome was unknown. No request answers 404 for its
+/// own success.
 pub(crate) async fn delete(
     world: &World,
     rng: &mut Rng,

@@ -50,10 +50,10 @@ async fn purge(world: &World) -> bool {
     succeeded
 }
 
-/// Waits for the end of the retention, runs the job while late requests arrive, and checks that nothing
-/// of the deleted conversations remains.
+/// Waits for the end of the retention, runs the job while late requests arrive, and checks that
+/// nothing of the deleted conversations remains.
 pub(crate) async fn purge_when_due(world: &Arc<World>, rng: &mut Rng, trouble: u32) {
-    let deleted = marked(world);
+    let deleted = deleted(world);
     if deleted.is_empty() {
         return;
     }
@@ -80,7 +80,7 @@ pub(crate) async fn purge_when_due(world: &Arc<World>, rng: &mut Rng, trouble: u
     if !purge(world).await {
         world.violation("purge-deleted failed without a fault".to_owned());
     }
-    // What a late attempt has stored in between, the job would not find.
+    // An attempt that arrives now would leave an item that the job does not find.
     sleep(Duration::from_secs(20)).await;
     check_removed(world, &deleted);
 }
@@ -111,13 +111,14 @@ async fn late_requests(world: Arc<World>, mut rng: Rng, number: usize, conversat
     }
 }
 
-/// Returns the conversations that are marked deleted. A deletion may have failed.
-fn marked(world: &World) -> Vec<usize> {
+/// Returns the conversations that are marked deleted, or gone. A deletion may have failed.
+fn deleted(world: &World) -> Vec<usize> {
     let items = world.dynamodb.all_items("chat");
     let mut deleted = world.known().deleted_conversations.clone();
     deleted.retain(|conversation| {
         let pk = format!("CONVERSATION#{}", world.conversations[*conversation]);
-        items.iter().any(|item| item["pk"]["S"] == *pk && item["deleted_at"].is_object())
+        let mut heads = items.iter().filter(|item| item["sk"]["S"] == "CONVERSATION");
+        !heads.any(|item| item["pk"]["S"] == *pk && item["deleted_at"].is_null())
     });
     deleted
 }

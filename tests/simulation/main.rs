@@ -1,5 +1,6 @@
-//! The simulation: clients use the service while faults drawn from a seed hit its requests to DynamoDB.
-//! In the end the checker of the guarantees compares the table with what the clients were answered.
+//! The simulation: clients use the service while faults drawn from a seed hit its requests to
+//! DynamoDB. In the end the checker of the guarantees compares the table with what the clients were
+//! answered.
 //!
 //! It runs in one thread on a virtual clock, so a seed always gives the same run.
 //! `cargo test -p tests --test simulation` runs a few seeds. Environment variables:

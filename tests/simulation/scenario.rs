@@ -100,7 +100,8 @@ async fn prepare(world: &mut World, rng: &mut Rng) {
     world.known().polled = vec![Vec::new(); world.conversations.len()];
 }
 
-/// Lets all clients use the service until the posters have finished and every late request has arrived.
+/// Lets all clients use the service until the posters have finished and every late request has
+/// arrived.
 async fn use_it(world: &Arc<World>, rng: &mut Rng) {
     let mut followers = Vec::new();
     for conversation in 0..world.conversations.len() {

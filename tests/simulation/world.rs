@@ -23,12 +23,12 @@ pub(crate) struct World {
     pub(crate) conversations: Vec<String>,
     /// Pauses are divided by this, for runs in real time.
     pub(crate) haste: u32,
-    /// Whether the followers stop.
+    /// True if the followers stop.
     pub(crate) done: AtomicBool,
     known: Mutex<Known>,
 }
 
-/// What the clients remember.
+/// The memory of the clients.
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) posts: Vec<Post>,
@@ -52,7 +52,7 @@ pub(crate) struct Creation {
     pub(crate) keyed: bool,
     /// The number of undecided requests before the first 201.
     pub(crate) undecided: usize,
-    /// Whether a client tried to delete it, and whether the response confirmed that.
+    /// True if a client tried to delete it, and whether the response confirmed that.
     pub(crate) deleted: Option<bool>,
 }
 

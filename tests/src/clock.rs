@@ -6,14 +6,27 @@ use std::time::Duration;
 
 use shared::{Table, Time};
 
-/// The real time plus an offset that only grows. Clones share the offset.
+/// A clock with an offset that only grows. Clones share the offset.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Arc<AtomicU64>);
+pub struct Clock {
+    /// When it was stopped; `None` if it runs.
+    stopped_at: Option<Time>,
+    /// The offset in milliseconds.
+    offset: Arc<AtomicU64>,
+}
 
 impl Clock {
-    /// Moves the clock forward, by whole seconds.
+    /// Returns a clock that moves only when a test moves it. The default one shows the real time plus
+    /// its offset.
+    #[must_use]
+    pub fn stopped() -> Self {
+        Self { stopped_at: Some(Time::now()), ..Self::default() }
+    }
+
+    /// Moves the clock forward, by whole milliseconds.
     pub fn advance(&self, duration: Duration) {
-        self.0.fetch_add(duration.as_secs(), Ordering::Relaxed);
+        let duration = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.offset.fetch_add(duration, Ordering::Relaxed);
     }
 
     /// Returns the table with this clock.
@@ -24,6 +37,7 @@ impl Clock {
     }
 
     fn now(&self) -> Time {
-        Time::now().after(Duration::from_secs(self.0.load(Ordering::Relaxed)))
+        let time = self.stopped_at.unwrap_or_else(Time::now);
+        time.after(Duration::from_millis(self.offset.load(Ordering::Relaxed)))
     }
 }

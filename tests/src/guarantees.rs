@@ -1,13 +1,13 @@
 //! The checker of the delivery guarantees. See [`History::violations`] for what it checks.
 //!
-//! A test fills in a [`History`]: the requests of its clients with their responses, and the messages and
-//! profiles as the API returns them in the end.
+//! A test fills in a [`History`]: the requests of its clients with their responses, and the
+//! messages and profiles as the API returns them in the end.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
-/// All that clients did and saw, and the state in the end.
+/// The requests and responses of all clients, and the state in the end.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// The authors of posts.
@@ -29,7 +29,7 @@ pub struct Author {
     pub id: String,
     /// Its total in the end; `None` if a client tried to delete it and it is gone.
     pub points: Option<u64>,
-    /// Whether a client tried to delete it.
+    /// True if a client tried to delete it.
     pub deleted: bool,
 }
 
@@ -38,9 +38,10 @@ pub struct Author {
 pub struct Conversation {
     /// Its `last_seq` in the end.
     pub last_seq: u64,
-    /// All its messages in the end, oldest first; `None` if a client tried to delete it and it is gone.
+    /// All its messages in the end, oldest first; `None` if a client tried to delete it and it is
+    /// gone.
     pub messages: Option<Vec<Value>>,
-    /// Whether a client tried to delete it.
+    /// True if a client tried to delete it.
     pub deleted: bool,
     /// The messages that a client saw that polled by `after`, in that order.
     pub polled: Option<Vec<Value>>,
@@ -55,7 +56,7 @@ pub struct Post {
     pub author: usize,
     /// The index of its conversation.
     pub conversation: usize,
-    /// Whether all its requests carry the same idempotency key.
+    /// True if all its requests carry the same idempotency key.
     pub keyed: bool,
     /// One response for each request.
     pub responses: Vec<Response>,
@@ -81,7 +82,7 @@ pub struct Change {
     pub conversation: usize,
     /// Its place.
     pub seq: u64,
-    /// Whether the response confirmed the change.
+    /// True if the response confirmed the change.
     pub confirmed: bool,
 }
 
@@ -115,7 +116,7 @@ impl History {
             let found = copies.get(&name).copied().unwrap_or_default();
             let here = self.status_violations(post).into_iter();
             let here = here.chain(self.post_violations(post, found));
-            violations.extend(here.map(|what| format!("{what}: {post:?}")));
+            violations.extend(here.map(|what| format!("{what}: {}", describe(post))));
         }
         violations.extend(self.change_violations());
         violations
@@ -213,7 +214,7 @@ impl History {
         Some(format!("{odd:?} without a reason"))
     }
 
-    /// Checks that a post, of which `found` messages exist, is stored as its responses say.
+    /// Checks that a post is stored as its responses say. `found` is the number of its messages.
     fn post_violations(&self, post: &Post, found: usize) -> Vec<String> {
         let mut violations = Vec::new();
         let stored: Vec<&Value> = stored(post).collect();
@@ -342,6 +343,20 @@ fn at(messages: &[Value], seq: u64) -> Option<&Value> {
     messages.get(usize::try_from(seq).ok()?.checked_sub(1)?)
 }
 
+/// Describes a post and its responses in one line.
+fn describe(post: &Post) -> String {
+    let Post { name, author, conversation, keyed, responses } = post;
+    let responses = responses.iter().map(|response| match response {
+        Response::Stored(message) => format!("201 at {}", message["seq"]),
+        Response::Refused(status) => status.to_string(),
+        Response::Gone => "410".to_owned(),
+        Response::Undecided => "undecided".to_owned(),
+    });
+    let responses = responses.collect::<Vec<_>>().join(", ");
+    let key = if *keyed { "with a key" } else { "without a key" };
+    format!("post {name} of author {author} in conversation {conversation}, {key}: {responses}")
+}
+
 fn is_tenth(message: &Value) -> bool {
     message["points"].as_u64().is_some_and(|points| points > 0 && points.is_multiple_of(10))
 }
@@ -353,8 +368,9 @@ fn stored(post: &Post) -> impl Iterator<Item = &Value> {
     })
 }
 
-/// Fails unless the messages of a conversation, read in full, hold the guarantees that one conversation
-/// can show: no gap, no duplicate, points from 1 for each author, and a congratulation for each tenth.
+/// Fails unless the messages of a conversation, read in full, hold the guarantees that one
+/// conversation can show: no gap, no duplicate, points from 1 for each author, and a congratulation
+/// for each tenth.
 #[track_caller]
 pub fn check_conversation(messages: &[Value]) {
     let mut violations = sequence_violations(messages, messages.len() as u64);

@@ -38,12 +38,16 @@ impl Sent {
 pub enum Fault {
     /// Nothing: it is executed and answered.
     None,
+    /// It is not executed, and the response is an internal error.
+    RequestLost,
     /// It is executed, but the response is an internal error.
     ResponseLost,
     /// It is executed, but the response has this status and body.
     ResponseReplaced(u16, &'static str),
     /// It is executed, but the response lacks the items with this sort key.
     Hidden(String),
+    /// It is executed, but the response shows this earlier version of an item.
+    Outdated(Value),
     /// It is refused with this error, and not executed.
     Refused(&'static str),
     /// It is executed once the gate opens.
@@ -140,6 +144,9 @@ impl State {
         let fault = decide(operation, &request.body);
         match &fault {
             Fault::Refused(error) => return Some((400, error_body(error, json!({})).to_string())),
+            Fault::RequestLost => {
+                return Some((500, error_body("InternalServerError", json!({})).to_string()));
+            }
             Fault::Held(gate) => {
                 gate.arrived.notify_one();
                 gate.opened.notified().await;
@@ -158,7 +165,16 @@ impl State {
             }
             Fault::ResponseReplaced(status, body) => Some((status, body.to_owned())),
             Fault::Hidden(sort_key) => {
-                hide(&mut body, &sort_key);
+                for items in items(&mut body) {
+                    items.retain(|item| item["sk"]["S"] != sort_key);
+                }
+                Some((status, body.to_string()))
+            }
+            Fault::Outdated(earlier) => {
+                let items = items(&mut body).into_iter().flatten();
+                for item in items.filter(|item| item["sk"] == earlier["sk"]) {
+                    *item = earlier.clone();
+                }
                 Some((status, body.to_string()))
             }
             _ => Some((status, body.to_string())),
@@ -166,15 +182,18 @@ impl State {
     }
 }
 
-/// Removes the items with this sort key from the response to a `Query` or `BatchGetItem`.
-fn hide(response: &mut Value, sort_key: &str) {
-    let visible = |item: &Value| item["sk"]["S"] != sort_key;
-    if let Some(items) = response.get_mut("Items").and_then(Value::as_array_mut) {
-        items.retain(visible);
-    }
-    if let Some(tables) = response.get_mut("Responses").and_then(Value::as_object_mut) {
-        for items in tables.values_mut().filter_map(Value::as_array_mut) {
-            items.retain(visible);
+/// Returns the lists of items in the response to a `Query` or `BatchGetItem`.
+fn items(response: &mut Value) -> Vec<&mut Vec<Value>> {
+    let Some(response) = response.as_object_mut() else { return Vec::new() };
+    let mut lists = Vec::new();
+    for (name, part) in response {
+        match (name.as_str(), part) {
+            ("Items", Value::Array(items)) => lists.push(items),
+            ("Responses", Value::Object(tables)) => {
+                lists.extend(tables.values_mut().filter_map(Value::as_array_mut));
+            }
+            _ => {}
         }
     }
+    lists
 }

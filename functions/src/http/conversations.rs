@@ -51,7 +51,10 @@ pub async fn create_conversation(invocation: Invocation) -> Reply {
 /// A conversation created a moment ago may still be missing.
 #[utoipa::path(
     get, path = "/conversations", tag = "conversations",
-    params(("limit" = Option<Limit>, Query), ("before" = Option<ConversationId>, Query)),
+    params(
+        ("limit" = Option<Limit>, Query, description = "The largest number of results."),
+        ("before" = Option<ConversationId>, Query, description = "Only older conversations."),
+    ),
     responses((status = 200, body = Page<Conversation>)),
 )]
 pub async fn list_conversations(invocation: Invocation) -> Reply {
@@ -66,7 +69,10 @@ pub async fn list_conversations(invocation: Invocation) -> Reply {
 /// Get a conversation with its newest messages.
 #[utoipa::path(
     get, path = "/conversations/{conversation_id}", tag = "conversations",
-    params(("conversation_id" = ConversationId, Path), ("limit" = Option<MessageLimit>, Query)),
+    params(
+        ("conversation_id" = ConversationId, Path),
+        ("limit" = Option<MessageLimit>, Query, description = "The largest number of messages."),
+    ),
     responses((status = 200, body = ConversationDetails)),
 )]
 pub async fn get_conversation(invocation: Invocation) -> Reply {

@@ -85,27 +85,19 @@ impl Invocation {
     /// Returns the header `If-Match`: `*`, or a list of strong tags (RFC 9110, section 13.1.1). Absent
     /// counts as `*`. Errors: 400.
     pub fn if_match(&self) -> Result<IfMatch, Error> {
-        let mut versions = Vec::new();
+        let mut versions = None;
         for value in self.request.headers().get_all(IF_MATCH) {
             let text = value.to_str().unwrap_or_default().trim();
             if text == "*" {
                 return Ok(IfMatch::Any);
             }
-            for tag in text.split(',') {
-                let tag = tag.trim();
-                let opaque = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-                let valid =
-                    |tag: &&str| tag.bytes().all(|b| b == b'!' || (b'#'..=b'~').contains(&b));
-                let Some(opaque) = opaque.filter(valid) else {
-                    let expected = "must be * or a list of strong tags such as \"3\"";
-                    return Err(Error::Malformed(format!("The header If-Match {expected}.")));
-                };
-                // Another service's tag matches no version.
-                versions.push(opaque.parse::<Seq>().map_or(u64::MAX, Seq::get));
-            }
+            let malformed = || {
+                let expected = "must be * or a list of strong tags such as \"3\"";
+                Error::Malformed(format!("The header If-Match {expected}."))
+            };
+            versions.get_or_insert(Vec::new()).extend(strong_tags(text).ok_or_else(malformed)?);
         }
-        let absent = !self.request.headers().contains_key(IF_MATCH);
-        Ok(if absent { IfMatch::Any } else { IfMatch::Versions(versions) })
+        Ok(versions.map_or(IfMatch::Any, IfMatch::Versions))
     }
 
     /// Returns the idempotency key, bare or quoted, `None` if the header is absent. Errors: 400.
@@ -121,6 +113,25 @@ impl Invocation {
         let key = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
         let malformed = |error| Error::Malformed(format!("The header Idempotency-Key {error}."));
         key.parse().map(Some).map_err(malformed)
+    }
+}
+
+/// Returns the versions in a list of strong tags; `None` if the list is malformed. A tag of another
+/// service matches no version.
+fn strong_tags(mut list: &str) -> Option<Vec<u64>> {
+    let allowed = |byte: u8| byte == b'!' || (b'#'..=b'~').contains(&byte);
+    let mut versions = Vec::new();
+    loop {
+        let (tag, rest) = list.strip_prefix('"')?.split_once('"')?;
+        if !tag.bytes().all(allowed) {
+            return None;
+        }
+        versions.push(tag.parse::<Seq>().map_or(u64::MAX, Seq::get));
+        let rest = rest.trim_start();
+        if rest.is_empty() {
+            return Some(versions);
+        }
+        list = rest.strip_prefix(',')?.trim_start();
     }
 }
 

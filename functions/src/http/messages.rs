@@ -39,7 +39,7 @@ pub struct ChangesPage {
     post, path = "/conversations/{conversation_id}/messages", tag = "messages",
     params(("conversation_id" = ConversationId, Path)),
     request_body = NewMessage,
-    responses((status = 201, body = PostedMessage)),
+    responses((status = 201, body = PostedMessage), (status = 429)),
 )]
 pub async fn create_message(invocation: Invocation) -> Reply {
     let Invocation { table, caller, .. } = &invocation;
@@ -62,10 +62,11 @@ pub async fn create_message(invocation: Invocation) -> Reply {
     get, path = "/conversations/{conversation_id}/messages", tag = "messages",
     params(
         ("conversation_id" = ConversationId, Path),
-        ("limit" = Option<Limit>, Query),
-        ("before" = Option<Seq>, Query, description = "Older messages: below this `seq`, newest first."),
-        ("after" = Option<Seq>, Query, description = "New messages: above this `seq`, oldest first. \
-                                                      Cannot be combined with `before`."),
+        ("limit" = Option<Limit>, Query, description = "The largest number of results."),
+        ("before" = Option<Seq>, Query,
+            description = "Older messages: below this `seq`, newest first."),
+        ("after" = Option<Seq>, Query,
+            description = "New messages: above this `seq`, oldest first. Excludes `before`."),
     ),
     responses((status = 200, body = Page<Message>)),
 )]
@@ -92,10 +93,11 @@ pub async fn list_messages(invocation: Invocation) -> Reply {
     get, path = "/conversations/{conversation_id}/changes", tag = "messages",
     params(
         ("conversation_id" = ConversationId, Path),
-        ("limit" = Option<Limit>, Query),
-        ("after" = String, Query, description = "The cursor of the previous answer.", example = "0.0"),
+        ("limit" = Option<Limit>, Query, description = "The largest number of results."),
+        ("after" = String, Query, pattern = r"^(0|[1-9]\d{0,11})\.(0|[1-9]\d{0,11})$",
+            description = "The cursor of the previous response.", example = "0.0"),
     ),
-    responses((status = 200, body = ChangesPage)),
+    responses((status = 200, body = ChangesPage), (status = 410)),
 )]
 pub async fn list_changes(invocation: Invocation) -> Reply {
     let Invocation { table, caller, .. } = &invocation;

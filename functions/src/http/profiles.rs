@@ -28,7 +28,10 @@ pub async fn create_profile(invocation: Invocation) -> Reply {
 /// A profile created a moment ago may still be missing.
 #[utoipa::path(
     get, path = "/profiles", tag = "profiles",
-    params(("limit" = Option<Limit>, Query), ("before" = Option<ProfileId>, Query)),
+    params(
+        ("limit" = Option<Limit>, Query, description = "The largest number of results."),
+        ("before" = Option<ProfileId>, Query, description = "Only older profiles."),
+    ),
     responses((status = 200, body = Page<Profile>)),
 )]
 pub async fn list_profiles(invocation: Invocation) -> Reply {

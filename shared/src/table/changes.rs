@@ -70,16 +70,24 @@ impl Table {
             });
         }
         let most = limit.get() + 1;
+        // Without a reservation beyond the cursor there is no message to read.
+        let newest = if after.seq < conversation.last_seq { Seq::MAX } else { 0 };
         let (changes, messages) = tokio::join!(
             self.query_changes(id, after.change, counter.last_change, most),
-            self.query_messages(id, after.seq.get() + 1..=Seq::MAX, Ascending, most)
+            self.query_messages(id, after.seq.get() + 1..=newest, Ascending, most)
         );
         let run = self.unbroken_run(&conversation, after.seq, most, messages?).await?;
         let seen = self.see_changes(id, after.change, changes?, &run, limit).await?;
-        if after.change <= counter.settled_change && counter.settled_change < seen.change {
-            self.settle(id, seen.change).await;
-        }
-        self.render_changes(head, after, run, seen, limit).await
+        let passed = seen.change;
+        let settle = async {
+            // A cursor beyond the mark may be invented, and proves nothing about earlier changes.
+            if after.change <= counter.settled_change && counter.settled_change < passed {
+                self.settle(id, passed).await;
+            }
+        };
+        let (changes, ()) =
+            tokio::join!(self.render_changes(head, after, run, seen, limit), settle);
+        changes
     }
 
     /// Reads a conversation that the caller may see, and the counter of its changes.

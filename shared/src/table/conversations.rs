@@ -143,9 +143,11 @@ impl Table {
         if sets.is_empty() {
             return self.with_author(item).await;
         }
-        if let Err(error) = self.count_rename(id, counter.last_change).await {
+        let (counted, conversation) =
+            tokio::join!(self.count_rename(id, counter.last_change), self.with_author(item));
+        if let Err(error) = counted {
             tracing::warn!(error = error.chain(), "rename not counted");
         }
-        self.with_author(item).await.map_err(Error::after_a_write)
+        conversation.map_err(Error::after_a_write)
     }
 }

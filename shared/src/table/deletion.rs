@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, DeleteRequest, ReturnConsumedCapacity, WriteRequest,
 };
@@ -56,19 +57,32 @@ impl Table {
                 }
             };
         let Some(found) = found.filter(|found| found.written_by != written_by) else {
-            self.put_ended(id).await;
+            self.put_ended_if_possible(id).await;
             return Ok(());
         };
-        if found.deleted_at.is_some() {
-            self.put_ended(id).await;
+        // Later the purge may be removing the conversation, and would leave this item behind.
+        if found.deleted_at.is_some_and(|deleted_at| !self.is_due(deleted_at, RETENTION / 2)) {
+            self.put_ended_if_possible(id).await;
         }
         caller.check_change(&found.protected())?;
         if_match.check(found.version)?;
         Err(Error::internal("a deletion was refused without a reason"))
     }
 
-    /// Records that a conversation has ended. Best effort: a repeated deletion and the purge do it again.
-    async fn put_ended(&self, id: ConversationId) {
+    /// Returns whether a conversation was deleted at least this long ago.
+    fn is_due(&self, deleted_at: Time, age: Duration) -> bool {
+        self.now().since(deleted_at) >= age
+    }
+
+    /// Records that a conversation has ended. A repeated deletion and the purge do it again.
+    async fn put_ended_if_possible(&self, id: ConversationId) {
+        if let Err(error) = self.put_ended(id).await {
+            tracing::warn!(error = error.chain(), "end not recorded");
+        }
+    }
+
+    /// Records that a conversation has ended, unless that is recorded.
+    async fn put_ended(&self, id: ConversationId) -> Result<()> {
         let request = self
             .client
             .put_item()
@@ -76,8 +90,16 @@ impl Table {
             .set_item(Some(Key::ended(id).into_attributes()))
             .condition_expression("attribute_not_exists(pk)")
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        if let Ok(output) = self.attempts(Effect::Write).send(request.send()).await {
-            self.count_written(output.consumed_capacity());
+        let error = match self.attempts(Effect::Write).send(request.send()).await {
+            Ok(output) => {
+                self.count_written(output.consumed_capacity());
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(()),
+            _ => Err(Error::Unavailable(error.into())),
         }
     }
 
@@ -112,9 +134,10 @@ impl Table {
         let Some(item) = self.get_one::<ConversationItem>(key.clone()).await? else {
             return Ok(false);
         };
-        let due = |deleted_at: Time| self.now().since(deleted_at) >= RETENTION;
-        if !item.deleted_at.is_some_and(due) {
-            self.put_ended(item.id).await;
+        let Some(deleted_at) = item.deleted_at else { return Ok(false) };
+        // If this fails, nothing is removed now: a late attempt would leave the item behind.
+        self.put_ended(item.id).await?;
+        if !self.is_due(deleted_at, RETENTION) {
             return Ok(false);
         }
         let request = self

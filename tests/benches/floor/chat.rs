@@ -1,4 +1,4 @@
-//! Tables to measure on: empty ones, and ones filled with as many items as are wanted, each in the form that the service writes.
+//! Tables to measure: empty ones, and ones filled with items as the service writes them.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// How many items are written at once.
+/// Items in one batch of writes.
 const BATCH: usize = 10_000;
 
-/// A table on an engine of its own, with one profile and its conversation.
+/// A table on its own engine, with one profile and its conversation.
 pub(crate) struct Chat {
     pub(crate) database: Database,
     pub(crate) table: Table,
     pub(crate) author: Profile,
     pub(crate) conversation: Conversation,
-    /// How many profiles and conversations there are.
+    /// The number of profiles, and of conversations.
     filled: [usize; 2],
 }
 
@@ -40,18 +40,18 @@ impl Chat {
         Self { database, table, author, conversation, filled: [1, 1] }
     }
 
-    /// Serves the engine on a port, and tells where.
+    /// Serves the engine on a port. Returns its address.
     pub(crate) async fn serve(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         engine::serve(listener, self.database.clone()).expect("an address")
     }
 
-    /// A handle for one request, which counts what it uses.
+    /// Returns a handle for one request, which counts what it uses.
     pub(crate) fn request(&self) -> Table {
         self.table.for_request(Instant::now() + Duration::from_secs(10))
     }
 
-    /// The event of a post into the conversation, as API Gateway sends it.
+    /// Returns the event of a post into the conversation, as API Gateway sends it.
     pub(crate) fn event(&self) -> String {
         let mut event: Value =
             serde_json::from_str(include_str!("../../../events/create-message.json"))
@@ -65,7 +65,7 @@ impl Chat {
         event.to_string()
     }
 
-    /// Adds profiles, conversations, and messages in the one conversation, until there are as many as this.
+    /// Adds profiles, conversations, and messages of the conversation, up to this number of each.
     pub(crate) async fn fill(&mut self, profiles: usize, conversations: usize, messages: usize) {
         let template = self.item(&format!("PROFILE#{}", self.author.id), "PROFILE");
         self.import(self.filled[0]..profiles, |_| renamed(&template, "PROFILE"));
@@ -73,7 +73,7 @@ impl Chat {
         let template = self.item(&pk, "CONVERSATION");
         self.import(self.filled[1]..conversations, |_| renamed(&template, "CONVERSATION"));
 
-        // One more is posted, and those after it are written like it.
+        // One more message is posted, and the others are copies of it.
         let posted = usize::try_from(self.post().await.seq.get()).expect("a place");
         let template = self.item(&pk, &format!("MESSAGE#{posted:012}"));
         self.import(posted + 1..messages + 1, |seq| {
@@ -111,14 +111,14 @@ impl Chat {
         self.database.import_items("chat", items, ImportOptions::default()).expect("imported");
     }
 
-    /// An item as the engine has it.
+    /// Returns an item as the engine stores it.
     fn item(&self, pk: &str, sk: &str) -> Item {
         self.items("pk = :pk AND sk = :sk", item! { ":pk" => pk, ":sk" => sk }, 1)
             .pop()
             .expect("an item")
     }
 
-    /// The newest messages as the engine has them.
+    /// Returns the newest messages as the engine stores them.
     pub(crate) fn newest(&self, messages: usize) -> Vec<Item> {
         let pk = format!("CONVERSATION#{}", self.conversation.id);
         self.items("pk = :pk AND sk > :sk", item! { ":pk" => pk, ":sk" => "MESSAGE#" }, messages)
@@ -136,7 +136,7 @@ impl Chat {
     }
 }
 
-/// The same item with an id of its own.
+/// Returns a copy of an item with a new id.
 fn renamed(template: &Item, kind: &str) -> Item {
     let id = Uuid::now_v7();
     let mut item = template.clone();

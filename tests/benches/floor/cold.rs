@@ -1,4 +1,5 @@
-//! Cold start: from the start of the process to its first answer, beside the floor; and when the TLS handshake happens.
+//! Cold start: from the start of the process to its first response, compared with the floor; and
+//! the time of the TLS handshake.
 
 use std::fs::read;
 use std::io::Cursor;
@@ -22,7 +23,7 @@ use crate::chat::Chat;
 use crate::lambda::{Function, trusted};
 use crate::report::{Bar, Report, median, ms, number, table};
 
-/// What one start showed.
+/// The measurements of one start.
 struct Start {
     first_poll: Duration,
     first: Duration,
@@ -51,7 +52,7 @@ async fn start(binary: &Path, event: &str, endpoint: &str, trusted: &Path) -> St
     }
 }
 
-/// How long the first random bytes take, in a process that has had none yet. To be called before anything else is.
+/// Measures the first random bytes of this process. Call it before anything else.
 pub(crate) fn first_random_bytes() -> Duration {
     let started = Instant::now();
     ring::default_provider().secure_random.fill(&mut [0; 32]).expect("random bytes");
@@ -71,7 +72,7 @@ pub(crate) async fn run(
     let trusted = trusted(tls.folder.path(), &tls.certificate);
     let mut seen: [Vec<Start>; 3] = Default::default();
     for _ in 0..starts {
-        // By turns, so that whatever else the machine does meets all alike.
+        // In turns, so that other load on the machine affects all of them equally.
         seen[0].push(start(&binaries.floor, &event, &plain, &trusted).await);
         seen[1].push(start(&binaries.create_message, &event, &plain, &trusted).await);
         seen[2].push(start(&binaries.create_message, &event, &tls.endpoint, &trusted).await);
@@ -128,7 +129,7 @@ pub(crate) async fn run(
     );
 }
 
-/// The size of a function's package, as `sam deploy` makes it.
+/// Returns the size of a function's package, as `sam deploy` builds it.
 fn zipped(binary: &Path) -> f64 {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file("bootstrap", SimpleFileOptions::default()).expect("a zip");
@@ -136,7 +137,7 @@ fn zipped(binary: &Path) -> f64 {
     zip.finish().expect("a zip").into_inner().len() as f64
 }
 
-/// HTTPS in front of an engine, with a certificate of its own.
+/// HTTPS in front of an engine, with its own certificate.
 struct Tls {
     endpoint: String,
     handshakes: Arc<AtomicUsize>,
@@ -170,7 +171,7 @@ impl Tls {
                     count.fetch_add(1, Ordering::SeqCst);
                     let mut there = TcpStream::connect(engine).await.expect("an engine");
                     there.set_nodelay(true).expect("a socket");
-                    // The function ends without a farewell.
+                    // The function ends without closing the connection.
                     drop(copy_bidirectional(&mut here, &mut there).await);
                 });
             }

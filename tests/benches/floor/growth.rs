@@ -1,4 +1,5 @@
-//! Growth: how long requests take in a large table and a long conversation, beside a small table and a short one.
+//! Growth: the latency in a large table and a long conversation, compared with a small table and a
+//! short conversation.
 
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use serde_json::json;
 use crate::chat::Chat;
 use crate::report::{Bar, Report, ms, number, percentile, table};
 
-/// A table, and the whole service before it but for the sockets.
+/// A table, and the whole service in front of it, without sockets.
 struct Side {
     chat: Chat,
     gateway: Gateway,
@@ -58,7 +59,8 @@ const FIRST: &str = "first page";
 const MIDDLE: &str = "a page in the middle";
 const POLL: &str = "poll";
 
-/// `large` is filled with this many messages; `samples` requests of each kind are sent to it and to a table of a thousand.
+/// Sends `samples` requests of each kind to a table with `large` messages and to a table with a
+/// thousand.
 pub(crate) async fn run(
     large: Chat,
     messages: usize,
@@ -70,11 +72,12 @@ pub(crate) async fn run(
     small.fill(1_000, 1_000, 1_000).await;
     let sides = [Side::new(small, 1_000), Side::new(large, messages)];
     let mut rows = Vec::new();
-    // Posts come last: they make both longer.
+    // Posts are last, because they make both conversations longer.
     for what in [FIRST, MIDDLE, POLL, POST] {
         let mut took: [Vec<f64>; 2] = Default::default();
         for sample in 0..samples + samples / 10 {
-            // By turns, the first now here, now there; what else the machine does then meets both alike.
+            // In turns, with alternating order, so that other load on the machine affects both
+            // equally.
             for side in [sample % 2, (sample + 1) % 2] {
                 let one = sides[side].took(what).await;
                 if sample >= samples / 10 {
@@ -96,7 +99,8 @@ pub(crate) async fn run(
         rows.push(row);
     }
     let title = format!(
-        "Growth: {} messages in one conversation and {} conversations, beside 1,000 of each; ms, {samples} of each",
+        "Growth: {} messages in one conversation and {} conversations, compared with 1,000 of \
+         each; ms, {samples} of each",
         number(messages as f64),
         number(conversations as f64),
     );

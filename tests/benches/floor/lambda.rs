@@ -1,4 +1,5 @@
-//! Plays Lambda: starts a function's binary, hands it events through a runtime API, and watches what it uses.
+//! Simulates Lambda: starts a function's binary, sends it events through a runtime API, and
+//! measures the resources that it uses.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,14 +20,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// How long to wait for anything; long, for what runs under callgrind is fifty times slower.
+/// The timeout. It is long, because a function under callgrind is fifty times slower.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a function told the runtime API.
+/// A call of the runtime API by a function.
 enum Told {
-    /// It asks for an event.
+    /// It requests an event.
     Polls(Instant),
-    /// It has answered one.
+    /// It has answered an event.
     Answers(Instant, Bytes),
     /// It has failed.
     Fails(Bytes),
@@ -37,27 +38,27 @@ struct Api {
     told: mpsc::UnboundedSender<Told>,
 }
 
-/// A function that runs, with a runtime API of its own.
+/// A running function, with its own runtime API.
 pub(crate) struct Function {
     process: Child,
     api: JoinHandle<()>,
     events: mpsc::UnboundedSender<String>,
     told: mpsc::UnboundedReceiver<Told>,
-    /// From the start of the process until it first asked for an event.
+    /// The time from the start of the process until it first requested an event.
     pub(crate) first_poll: Duration,
 }
 
-/// What a process has used so far.
+/// The resources that a process has used so far.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Used {
     pub(crate) cpu: Duration,
-    /// The most memory that it had at once, in bytes.
+    /// Its peak memory in bytes.
     pub(crate) peak: f64,
 }
 
 impl Function {
-    /// Starts a function, on a table at `endpoint`, and waits until it asks for its first event. `with` may come before the
-    /// binary, as `valgrind` does.
+    /// Starts a function with a table at `endpoint`, and waits until it requests its first event.
+    /// `with` is a command that runs the binary, such as `valgrind`.
     pub(crate) async fn start(
         with: &[&str],
         binary: &Path,
@@ -125,7 +126,8 @@ impl Function {
         }
     }
 
-    /// Hands over an event: how long it took to be answered, and the answer. The function asks for the next one afterwards.
+    /// Sends an event. Returns the latency and the response. Afterwards the function requests the
+    /// next event.
     pub(crate) async fn invoke(&mut self, event: &str) -> (Duration, Bytes) {
         let handed_over = Instant::now();
         self.events.send(event.to_owned()).expect("a runtime API");
@@ -138,12 +140,12 @@ impl Function {
         answer
     }
 
-    /// What the process has used so far, as the kernel counts it.
+    /// Returns the resources that the process has used so far, as the kernel counts them.
     pub(crate) fn used(&self) -> Used {
         used(self.process.id())
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Terminates it, and waits for its end.
     pub(crate) fn end(mut self) {
         let id = self.process.id().to_string();
         Command::new("kill").arg(id).status().expect("kill");
@@ -160,7 +162,8 @@ impl Drop for Function {
     }
 }
 
-/// What a process has used so far. Times of `/proc/<pid>/stat` come in hundredths of a second, which is longer than a start takes.
+/// Reads the resources that a process has used. The times of `/proc/<pid>/stat` are in hundredths
+/// of a second, which is longer than a start.
 pub(crate) fn used(process: u32) -> Used {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("a process");
     let cpu = tasks.map(|task| {
@@ -174,7 +177,7 @@ pub(crate) fn used(process: u32) -> Used {
     Used { cpu: Duration::from_nanos(cpu.sum()), peak: peak * 1024.0 }
 }
 
-/// A file of what a function shall trust: what it trusts on Lambda, and this certificate.
+/// Writes the file of trusted roots for a function: those of Lambda, and this certificate.
 pub(crate) fn trusted(folder: &Path, certificate: &str) -> PathBuf {
     let file = folder.join("trusted.pem");
     fs::write(&file, [include_str!("../../../shared/src/table/amazon.pem"), certificate].concat())
@@ -185,7 +188,7 @@ pub(crate) fn trusted(folder: &Path, certificate: &str) -> PathBuf {
 async fn next(State(api): State<Arc<Api>>) -> impl IntoResponse {
     let polled = Instant::now();
     let mut events = api.events.lock().await;
-    // Nobody listens any more once the function is ended.
+    // The receiver is gone after the end of the function.
     drop(api.told.send(Told::Polls(polled)));
     let event = events.recv().await.unwrap_or_default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

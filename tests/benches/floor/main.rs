@@ -1,7 +1,7 @@
-//! How fast, how small: measures the service against its floor and prints tables and bars. Run by `tests/bench`, which builds
-//! what it needs.
+//! Measures speed and size against the floor, and prints tables and limits. `tests/bench` builds
+//! and runs it.
 //!
-//! Times depend on the machine, so no time fails it; a count that is not what it should be does.
+//! Times depend on the machine, so no time fails the bench. A wrong count does.
 
 mod chat;
 mod cold;
@@ -21,18 +21,19 @@ use clap::{Parser, ValueEnum};
 
 use report::Report;
 
+/// Measures the service's speed, size and cost.
 #[derive(Parser)]
 struct Options {
-    /// Fewer starts and smaller tables: what CI runs.
+    /// Fewer starts and smaller tables, as in CI.
     #[arg(long)]
     short: bool,
     /// Only these parts.
     #[arg(long, value_enum)]
     only: Vec<Part>,
-    /// The folder of the release binaries, unless it is the bench's own.
+    /// Folder of the release binaries; by default the bench's own.
     #[arg(long)]
     binaries: Option<PathBuf>,
-    /// What cargo says to every bench.
+    /// Cargo passes this to every bench.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -47,7 +48,7 @@ enum Part {
     Growth,
 }
 
-/// The release binaries that are measured.
+/// The measured release binaries.
 struct Binaries {
     floor: PathBuf,
     create_message: PathBuf,
@@ -55,7 +56,7 @@ struct Binaries {
 }
 
 impl Binaries {
-    /// They are beside the folder that this one is in.
+    /// Finds them: by default in the parent of this binary's folder.
     fn find(given: Option<PathBuf>) -> Self {
         let own = || {
             env::current_exe()

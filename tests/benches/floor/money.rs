@@ -1,4 +1,4 @@
-//! Money: the units that each operation takes, as the engine reports them, in small tables and large ones.
+//! Cost: the units of each operation, as the engine reports them, in small and large tables.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,14 +14,14 @@ use crate::report::{Report, number, table};
 const READ_UNIT: f64 = 0.125;
 const WRITE_UNIT: f64 = 0.625;
 
-/// The post whose point is a tenth.
-const CONGRATULATED: &str = "post that brings a congratulation";
+/// The post that earns the tenth point.
+const CONGRATULATED: &str = "post that earns a congratulation";
 
-/// An operation, as done by a handle to the table.
+/// An operation on a handle to the table.
 type Operation<'c> =
     Box<dyn Fn(Table) -> Pin<Box<dyn Future<Output = Result<(), Error>> + 'c>> + 'c>;
 
-/// What to measure: its name, the design's read and write units, and how it is done.
+/// A measurement: its name, the expected read and write units, and the operation.
 fn operations(chat: &Chat) -> Vec<(&'static str, f64, f64, Operation<'_>)> {
     macro_rules! operation {
         ($name:expr, $read:expr, $write:expr, |$table:ident| $done:expr) => {{
@@ -36,7 +36,7 @@ fn operations(chat: &Chat) -> Vec<(&'static str, f64, f64, Operation<'_>)> {
         let key: Option<IdempotencyKey> = key.map(|key| key.to_string().parse().expect("a key"));
         table.create_message(anyone, conversation.id, message(author), key.as_ref()).await
     };
-    // A page of fifty messages, and what comes with it: the conversation, and the one author.
+    // A page of fifty messages, the conversation, and the author.
     let page = |bytes: f64| (bytes / 4096.0).ceil() + 2.0;
     vec![
         operation!("post a message", 2.0, 6.0, |table| post(table, None)),
@@ -79,7 +79,7 @@ fn operations(chat: &Chat) -> Vec<(&'static str, f64, f64, Operation<'_>)> {
             .list_profiles(anyone, fifty, None)),
         operation!("newest 50 conversations", 52.0, 0.0, |table| table
             .list_conversations(anyone, fifty, None)),
-        // Two for the item, in a transaction, and one for the index.
+        // Two units for the item, in a transaction, and one for the index.
         operation!("create a profile", 0.0, 3.0, |table| table.create_profile(
             anyone,
             new_profile(),
@@ -92,14 +92,14 @@ fn operations(chat: &Chat) -> Vec<(&'static str, f64, f64, Operation<'_>)> {
 }
 
 impl Chat {
-    /// The bytes of so many messages, as DynamoDB counts an item's size.
+    /// Returns the size of this number of messages, as DynamoDB counts it.
     fn bytes_of_a_page(&self, messages: usize) -> f64 {
         let newest = self.newest(messages);
         newest.iter().map(|item| dynoxide::types::item_size(item) as f64).sum()
     }
 }
 
-/// Measures at each of these numbers of messages in the conversation and profiles in the table; the filled table is given back.
+/// Measures at each of these numbers of messages and profiles. Returns the filled table.
 pub(crate) async fn run(sizes: &[usize], conversations: usize, report: &mut Report) -> Chat {
     let mut chat = Chat::new().await;
     let mut seen: Vec<Vec<(f64, f64)>> = Vec::new();
@@ -108,7 +108,7 @@ pub(crate) async fn run(sizes: &[usize], conversations: usize, report: &mut Repo
         chat.fill(size, conversations.min(size), size).await;
         let mut column = Vec::new();
         for (name, read, write, operation) in operations(&chat) {
-            // The next post is one that brings a congratulation, or, in all other cases, one that does not.
+            // The next post earns a congratulation only if that is measured.
             while (chat.post().await.points % 10 == 9) != (name == CONGRATULATED) {}
             let request = chat.request();
             operation(request.clone())
@@ -118,7 +118,7 @@ pub(crate) async fn run(sizes: &[usize], conversations: usize, report: &mut Repo
             if size >= 100 && (read_units, write_units) != (read, write) {
                 as_designed = false;
                 println!(
-                    "{name} at {size}: {read_units} and {write_units} units, where {read} and {write} are right"
+                    "{name} at {size}: {read_units} and {write_units} units, expected {read} and {write}"
                 );
             }
             column.push((read_units, write_units));

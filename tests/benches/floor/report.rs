@@ -1,9 +1,9 @@
-//! What the bench says: Markdown tables, medians, and whether each bar holds.
+//! The report: Markdown tables, medians, and limits.
 
 use std::fmt::Display;
 use std::time::Duration;
 
-/// The bars, and whether each was held.
+/// The limits, and whether each holds.
 #[derive(Default)]
 pub(crate) struct Report {
     bars: Vec<[String; 4]>,
@@ -11,7 +11,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Notes a bar on something that is measured, and so depends on the machine and on what else it does.
+    /// Adds a limit for a measurement, which depends on the machine and its load.
     pub(crate) fn bar(&mut self, what: &str, value: f64, unit: &str, bar: Bar) {
         let (holds, bar) = match bar {
             Bar::AtMost(most) => (value <= most, format!("≤ {}", number(most))),
@@ -26,28 +26,29 @@ impl Report {
         ]);
     }
 
-    /// Notes what is counted, and so is the same on every machine; where it does not hold, the bench fails.
+    /// Adds a limit for a count, which is the same on every machine. If it does not hold, the bench
+    /// fails.
     pub(crate) fn must(&mut self, what: &str, value: impl Display, bar: &str, holds: bool) {
         self.broken |= !holds;
         let verdict = if holds { "holds" } else { "**does not hold**" };
         self.bars.push([what.to_owned(), value.to_string(), bar.to_owned(), verdict.to_owned()]);
     }
 
-    /// Prints the bars, and tells whether all that is counted holds.
+    /// Prints the limits. Returns whether all limits for counts hold.
     pub(crate) fn finish(self) -> bool {
         table("Bars", &["", "measured", "bar", ""], &self.bars);
         !self.broken
     }
 }
 
-/// What a value should be.
+/// The expected value.
 #[derive(Clone, Copy)]
 pub(crate) enum Bar {
     AtMost(f64),
     AtLeast(f64),
 }
 
-/// Prints a Markdown table, its first column to the left and all others to the right.
+/// Prints a Markdown table: the first column left-aligned, all others right-aligned.
 pub(crate) fn table<R: AsRef<[String]>>(title: &str, head: &[&str], rows: &[R]) {
     println!("\n### {title}\n\n| {} |", head.join(" | "));
     println!("| --- |{}", " ---: |".repeat(head.len() - 1));
@@ -56,7 +57,7 @@ pub(crate) fn table<R: AsRef<[String]>>(title: &str, head: &[&str], rows: &[R]) 
     }
 }
 
-/// The value that this share of all is not above; half of them is the median.
+/// Returns a quantile of the values; 0.5 is the median.
 pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);
@@ -71,7 +72,7 @@ pub(crate) fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Three significant digits, and thousands apart.
+/// Formats a number with three significant digits and separated thousands.
 pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         large if large >= 100.0 || value == value.round() => 0,

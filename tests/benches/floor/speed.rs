@@ -1,4 +1,4 @@
-//! The development server's own speed: eight connections, each a thread that sends a request when the last one is answered.
+//! The speed of the development server: eight connections, each in a thread, in a closed loop.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,7 +17,7 @@ use crate::report::{Bar, Report, median, ms, number, table};
 
 const CONNECTIONS: usize = 8;
 
-/// The development server, as a process.
+/// The process of the development server.
 struct Server {
     process: Child,
     port: u16,
@@ -63,7 +63,7 @@ impl Drop for Server {
     }
 }
 
-/// A connection that is kept.
+/// A persistent connection.
 struct Connection(BufReader<TcpStream>);
 
 impl Connection {
@@ -73,7 +73,7 @@ impl Connection {
         Some(Self(BufReader::new(stream)))
     }
 
-    /// Sends a request, and reads its answer to the end.
+    /// Sends a request, and reads the whole response.
     fn exchange(&mut self, request: &str) -> Option<(String, Vec<u8>)> {
         self.0.get_mut().write_all(request.as_bytes()).ok()?;
         let (mut status, mut length) = (String::new(), 0);
@@ -107,12 +107,13 @@ fn get(path: &str) -> String {
 fn post(path: &str, body: &Value) -> String {
     let body = body.to_string();
     format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
         body.len()
     )
 }
 
-/// What a burst of requests showed.
+/// The measurements of a burst of requests.
 struct Burst {
     rate: f64,
     took: f64,
@@ -120,7 +121,7 @@ struct Burst {
     cpu: f64,
 }
 
-/// Sends each connection's request again and again, for so long.
+/// Sends each connection's request repeatedly for this time.
 fn burst(server: &Server, requests: &[String], length: Duration) -> Burst {
     let barrier = Arc::new(Barrier::new(requests.len() + 1));
     let threads: Vec<_> = requests
@@ -182,14 +183,14 @@ pub(crate) fn run(binaries: &Binaries, length: Duration, report: &mut Report) {
         }
         let started = number(ms(server.started));
         rows.push(vec![
-            format!("{place}: exec → first answer"),
+            format!("{place}: exec → first response"),
             String::new(),
             format!("{started} ms"),
             String::new(),
         ]);
         if place == "in memory" {
             report.bar(
-                "development server, exec → first answer",
+                "development server, exec → first response",
                 ms(server.started),
                 "ms",
                 Bar::AtMost(100.0),
@@ -213,7 +214,7 @@ pub(crate) fn run(binaries: &Binaries, length: Duration, report: &mut Report) {
     }
     let head = ["", "rate", "p50", "server's CPU each"];
     table(
-        &format!("Development server, {CONNECTIONS} connections that share the processors with it"),
+        &format!("Development server, {CONNECTIONS} connections on the same processors"),
         &head,
         &rows,
     );

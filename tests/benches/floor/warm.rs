@@ -1,4 +1,5 @@
-//! Warm: `create-message` through the runtime API, beside the two bare calls of the SDK that it makes; and its instructions.
+//! Warm: `create-message` through the runtime API, compared with the two SDK calls that it makes;
+//! and its instructions.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +20,7 @@ use crate::chat::Chat;
 use crate::lambda::{Function, trusted};
 use crate::report::{Bar, Report, median, ms, number, table};
 
-/// How many of each are made before the next kind has its turn.
+/// Requests of one kind before the turn of the next kind.
 const ROUND: usize = 100;
 
 pub(crate) async fn run(binaries: &Binaries, rounds: usize, report: &mut Report) {
@@ -43,12 +44,12 @@ pub(crate) async fn run(binaries: &Binaries, rounds: usize, report: &mut Report)
         calls = returned;
         seen[2].extend(took.into_iter().map(ms));
     }
-    // A runtime may not end on a thread of another.
+    // A runtime must not be dropped on a thread of another runtime.
     tokio::task::spawn_blocking(move || drop(calls)).await.expect("an end");
     let [floor, create_message, bare] = seen.map(|mut took| median(&mut took));
     let rows = [
         vec![
-            "the floor's invocation: what the runtime API itself takes".to_owned(),
+            "the floor's invocation: the time of the runtime API".to_owned(),
             format!("{} ms", number(floor)),
         ],
         vec!["the two calls of the SDK alone".to_owned(), format!("{} ms", number(bare))],
@@ -57,14 +58,14 @@ pub(crate) async fn run(binaries: &Binaries, rounds: usize, report: &mut Report)
     table(&format!("Warm, medians of {}", rounds * ROUND), &["", "wall time"], &rows);
     report.bar("create-message, by its two calls", create_message / bare, "×", Bar::AtMost(1.15));
     report.bar(
-        "the same without what the floor takes",
+        "the same without the floor's time",
         (create_message - floor) / bare,
         "×",
         Bar::AtMost(1.15),
     );
 }
 
-/// The two calls that a post makes, with the functions' own client and nothing around them.
+/// The two calls of a post, with the functions' own client and nothing else.
 struct Bare {
     client: Client,
     runtime: tokio::runtime::Runtime,
@@ -88,7 +89,7 @@ impl Bare {
         }
     }
 
-    /// On the thread that calls it, as a function's one thread does.
+    /// Runs on the calling thread, like a function with one thread.
     fn round(mut self) -> (Self, Vec<Duration>) {
         let mut took = Vec::new();
         for _ in 0..ROUND {
@@ -182,7 +183,8 @@ impl Bare {
     }
 }
 
-/// Instructions per invocation, counted by callgrind: what more invocations take more. None where there is no valgrind.
+/// Counts the instructions per invocation with callgrind, as the difference between runs of
+/// different length. Returns `None` without valgrind.
 pub(crate) async fn instructions(binaries: &Binaries, invocations: usize) {
     let mut rows = Vec::new();
     for (name, binary) in [("floor", &binaries.floor), ("create-message", &binaries.create_message)]
@@ -190,7 +192,7 @@ pub(crate) async fn instructions(binaries: &Binaries, invocations: usize) {
         let few = counted(binary, 20).await;
         let many = counted(binary, 20 + invocations).await;
         let (Some(few), Some(many)) = (few, many) else {
-            println!("\nInstructions are not counted: there is no valgrind here.");
+            println!("\nInstructions are not counted: valgrind is not installed.");
             return;
         };
         let each = (many - few) / invocations as f64;
@@ -199,7 +201,7 @@ pub(crate) async fn instructions(binaries: &Binaries, invocations: usize) {
     table("Instructions, by callgrind", &["", "per invocation", "to start"], &rows);
 }
 
-/// The instructions of a whole run with so many invocations.
+/// Counts the instructions of a whole run with this number of invocations.
 async fn counted(binary: &Path, invocations: usize) -> Option<f64> {
     std::process::Command::new("valgrind").arg("--version").output().ok()?;
     let chat = Chat::new().await;

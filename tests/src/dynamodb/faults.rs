@@ -33,14 +33,15 @@ pub enum Fault {
     Held(Arc<Notify>),
     /// The response cannot be read, whether the request was executed or not.
     Unreadable {
-        /// Whether the engine executes the request.
+        /// True if the engine executes the request.
         executed: bool,
         /// The response.
         form: Unreadable,
     },
     /// Only a random part of a batch or a page is processed; the number is the seed.
     Partial(u64),
-    /// The keys of a `BatchGetItem` are read one after the other, with pauses; the number is the seed.
+    /// The keys of a `BatchGetItem` are read one after the other, with pauses; the number is the
+    /// seed.
     OneByOne(u64),
 }
 
@@ -111,7 +112,7 @@ pub async fn respond<B: Backend>(backend: &Arc<B>, request: &Request, fault: Fau
     }
 }
 
-/// Executes a request, and answers when all that it wrote is visible.
+/// Executes a request, and answers when its writes are visible.
 async fn answer(backend: &Arc<impl Backend>, request: &Request) -> Response {
     let executed = backend.execute(request).await;
     sleep(executed.settles_in).await;

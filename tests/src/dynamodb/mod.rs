@@ -1,19 +1,19 @@
 //! The fault engine: simulates DynamoDB and the network between it and the service.
 //!
 //! The service sends its requests to a function, either [`in_process`] or through a port
-//! ([`listen`]). That function decides what happens to each request and asks a [`Backend`] to execute
-//! it.
+//! ([`listen`]). That function decides what happens to each request and asks a [`Backend`] to
+//! execute it.
 //!
 //! ```text
-//! service → in_process or listen → seeded, recorder or capacity → faults → transactions or remote
+//! service → in_process, listen → seeded, recorder, capacity → faults → transactions, remote
 //! ```
 //!
 //! - [`faults`]: everything that can go wrong with one request, and applying it
 //! - [`seeded`]: faults and latencies drawn from a seed
 //! - [`crate::recorder`]: faults by operation, and a record of requests and responses
 //! - [`capacity`]: latencies and the throughput of a partition, for measurements
-//! - [`transactions`]: the embedded engine with DynamoDB's conflict rule, with transactions that become
-//!   visible item by item, and with an index that lags
+//! - [`transactions`]: the embedded engine with DynamoDB's conflict rule, with transactions that
+//!   become visible item by item, and with an index that lags
 //! - [`remote`]: an engine at an endpoint
 //!
 //! DynamoDB's own rules are from
@@ -68,6 +68,15 @@ impl Request {
         Self { body, ..self.clone() }
     }
 
+    /// Returns the key of the item that a write of one item writes.
+    pub(crate) fn written_item(&self) -> Option<ItemKey> {
+        match self.operation() {
+            "PutItem" => Some(ItemKey::of(&self.body["Item"])),
+            "UpdateItem" | "DeleteItem" => Some(ItemKey::of(&self.body["Key"])),
+            _ => None,
+        }
+    }
+
     /// Returns the keys of the items that a transaction writes, in order.
     pub(crate) fn written_keys(&self) -> Vec<ItemKey> {
         let elements = self.body["TransactItems"].as_array().into_iter().flatten();
@@ -109,7 +118,7 @@ pub struct Executed {
     pub status: u16,
     /// The body of the response.
     pub body: Value,
-    /// The time until all that it wrote is visible. Its response is not sent before.
+    /// The time until its writes are visible. Its response is not sent before.
     pub settles_in: Duration,
 }
 

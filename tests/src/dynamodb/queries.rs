@@ -13,8 +13,8 @@ pub(super) struct Replacement {
 
 /// Runs a query and applies the replacements. Returns also whether they made a difference.
 ///
-/// The whole range is read first, because an item beyond the limit may take the place of an invisible
-/// one.
+/// The whole range is read first, because an item beyond the limit may take the place of an
+/// invisible one.
 pub(super) fn query_as_seen(
     request: &Request,
     replacements: &[Replacement],

@@ -1,12 +1,12 @@
 //! The embedded engine, with the transactions of DynamoDB.
 //!
-//! - A transaction holds its items from its arrival until they are visible. Meanwhile every other write
-//!   to one of them is a conflict.
-//! - The items of a transaction become visible one by one, for every kind of read. A read returns the
-//!   previous item until then. DynamoDB promises isolation for single items only, not for
+//! - A transaction holds its items from its arrival until they are visible. Meanwhile every other
+//!   write to one of them is a conflict.
+//! - The items of a transaction become visible one by one, for every kind of read. A read returns
+//!   the previous item until then. DynamoDB promises isolation for single items only, not for
 //!   `BatchGetItem` and `Query`.
-//! - The response of a transaction is sent when all its items are visible. So only other requests can
-//!   see a part of it, or its own request after a lost response.
+//! - The response of a transaction is sent when all its items are visible. So only other requests
+//!   can see a part of it, or its own request after a lost response.
 //! - The index lags behind the table, for each item separately.
 
 use std::sync::{Mutex, MutexGuard};
@@ -49,9 +49,9 @@ struct Change {
     visible_at: Instant,
 }
 
-/// How long committed changes stay invisible.
+/// The delays until committed changes become visible.
 pub enum Delays {
-    /// Not at all, unless [`Transactions::transact`] says otherwise.
+    /// No delay, unless [`Transactions::transact`] gets one.
     None,
     /// Drawn at random.
     Drawn {
@@ -311,7 +311,7 @@ impl Transactions {
         executed
     }
 
-    /// Returns an item as it is stored.
+    /// Returns the stored item, visible or not.
     fn stored(&self, request: &Request, key: &ItemKey) -> Option<Value> {
         let element = &request.body["TransactItems"][0];
         let element = element.as_object().and_then(|element| element.values().next());

@@ -1,6 +1,7 @@
 //! Messages in the table: reading pages, posting, changing.
 
 mod changing;
+mod drafts;
 mod gaps;
 mod posting;
 mod reading;

@@ -10,26 +10,21 @@
 //! A transaction is undecided while an attempt at it was not answered. Then only the same transaction
 //! may follow, or a void in its place. `docs/RELIABILITY.md` has the reasons.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, Put, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
 use uuid::Uuid;
 
-use crate::message::{is_rewarded, reward};
+use super::drafts::{Draft, Places};
+use crate::message::is_rewarded;
 use crate::rate::Bucket;
 use crate::table::attempts::{Attempts, Effect, Failure, classify};
 use crate::table::client::Table;
 use crate::table::idempotency::{Created, KeyUse, KeyedRequest};
-use crate::table::items::{ConversationItem, MessageItem, ProfileItem, to_attributes};
+use crate::table::items::{ConversationItem, MessageItem, ProfileItem};
 use crate::table::keys::Key;
-use crate::table::transactions::{Decision, Reasons, Slot, Writes};
+use crate::table::transactions::{Decision, Reasons, Slot};
 use crate::{
-    Caller, ConversationId, Error, IdempotencyKey, Kind, NewMessage, PostedMessage, Profile, Quota,
-    Result, Seq, Time,
+    Caller, ConversationId, Error, IdempotencyKey, NewMessage, PostedMessage, Quota, Result, Seq,
 };
 
 /// The most transactions that a post sends.
@@ -43,7 +38,7 @@ const MAX_PLACES_PER_SECOND: u64 = 300;
 pub struct Posted {
     /// The message.
     pub created: Created<PostedMessage>,
-    /// The posts that the author has left; `None` if unlimited, or for a replay.
+    /// The posts that the author has left; `None` if unlimited.
     pub quota: Option<Quota>,
 }
 
@@ -57,21 +52,6 @@ struct Post<'p> {
     keyed: Option<KeyedRequest>,
     /// Identifies the message of this request after an undecided attempt.
     id: Uuid,
-}
-
-/// The places that a post has reserved.
-#[derive(Clone, Copy)]
-struct Places {
-    first: Seq,
-    /// For the congratulation.
-    second: Option<Seq>,
-    reserved_at: Time,
-}
-
-impl Places {
-    fn all(self) -> impl Iterator<Item = Seq> {
-        [self.first].into_iter().chain(self.second)
-    }
 }
 
 /// The next step of a post.
@@ -156,7 +136,8 @@ impl Post<'_> {
             _ => KeyUse::Free,
         };
         if let KeyUse::Same(earlier) = used {
-            return Ok((self.replay(earlier.resource).await?, None));
+            let author = found.take(&author)?;
+            return Ok((self.replay(earlier.resource, author.as_ref()).await?, None));
         }
         let conversation = ConversationItem::visible(found.take(&conversation)?, self.caller)?;
         let author = ProfileItem::author(found.take(&author)?, self.caller)?;
@@ -186,6 +167,7 @@ impl Post<'_> {
         let count = if is_rewarded(author.points + 1) { 2 } else { 1 };
         let mut attempts = self.table.attempts(Effect::Harmless);
         loop {
+            attempts.check_time()?;
             let begins =
                 if window.is_some() { ", #window = :window, window_seq = last_seq" } else { "" };
             let mut request = self
@@ -220,6 +202,7 @@ impl Post<'_> {
                     let last =
                         last.ok_or_else(|| Error::internal("a reservation without place"))?;
                     let places = Places {
+                        conversation_id: self.conversation_id,
                         first: Seq::new(last + 1 - count),
                         second: (count == 2).then_some(Seq::new(last)),
                         reserved_at: self.table.now(),
@@ -243,93 +226,84 @@ impl Post<'_> {
 
     /// Stores the message, the congratulation if one is due, and the point, in one transaction.
     async fn commit(&mut self, author: Box<ProfileItem>, places: Places) -> Result<Step> {
-        let now = self.table.now();
-        let bucket = self.table.rate_limit.refill(author.bucket(), now).map(Bucket::spend);
-        let (message, reward) = self.draft(&author, places);
-        let writes = self.writes(&author, bucket, &message, reward.as_ref())?;
+        let bucket = self.table.rate_limit.refill(author.bucket(), self.table.now());
+        let draft = Draft::new(author, bucket.map(Bucket::spend), places, self.input, self.id);
+        let writes = draft.writes(self.table, self.keyed.as_ref())?;
         match self.attempts.transact(writes, Uuid::new_v4()).await {
-            Ok(Decision::Committed) => {}
-            Ok(Decision::Refused(reasons)) => {
-                return self.after_refusal(author, places, reasons).await;
-            }
+            Ok(Decision::Committed) => self.stored(draft).await,
+            Ok(Decision::Refused(reasons)) => self.after_refusal(draft, reasons).await,
             Err(error @ (Error::Unavailable(_) | Error::OutcomeUnknown(_))) => {
-                return self.give_up(places, error).await;
+                self.give_up(draft, error).await
             }
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
         }
-        if reward.is_none() {
-            self.close(places.second).await;
+    }
+
+    /// Returns the response to a stored message. Closes the second place if no congratulation is due.
+    ///
+    /// It reads nothing, so a post is answered 201 also if its conversation was deleted meanwhile.
+    async fn stored(&self, draft: Draft) -> Result<Step> {
+        if draft.reward.is_none() {
+            self.close(draft.places.second).await;
         }
-        let id = self.conversation_id;
-        let author = ProfileItem { points: message.points, ..*author };
-        let authors = HashMap::from([(author.id, Profile::from(author))]);
-        let message = message.into_message(id, &authors)?;
-        let reward = reward.map(|item| item.into_message(id, &authors)).transpose()?;
-        let created = Created { resource: PostedMessage { message, reward }, replayed: false };
-        let quota = bucket.map(|bucket| self.table.rate_limit.quota(bucket));
+        let quota = draft.bucket.map(|bucket| self.table.rate_limit.quota(bucket));
+        let resource = draft.into_posted()?;
+        let created = Created { resource, replayed: false };
         Ok(Step::Done(Box::new(Posted { created, quota })))
     }
 
     /// Decides what follows a failed condition. The order matters.
-    async fn after_refusal(
-        &mut self,
-        author: Box<ProfileItem>,
-        places: Places,
-        reasons: Reasons,
-    ) -> Result<Step> {
+    async fn after_refusal(&mut self, draft: Draft, reasons: Reasons) -> Result<Step> {
         let message: Option<Option<MessageItem>> = reasons.refused(Slot::Message)?;
         if let Some(Some(message)) = &message
             && message.posted_by == Some(self.id)
         {
-            return self.found(places.first).await;
+            return self.stored(draft).await;
         }
+        let Draft { author, places, .. } = draft;
         if let (Some(keyed), Some(Some(item))) = (&self.keyed, reasons.refused(Slot::Key)?) {
             let used = keyed.check(&item, self.table.now())?;
             if !matches!(used, KeyUse::Free) {
                 self.close(places.all()).await;
                 if let Some(earlier) = used.earlier()? {
-                    return self.replay(earlier.resource).await;
+                    return self.replay(earlier.resource, Some(&author)).await;
                 }
             }
         }
         let author = match reasons.refused::<ProfileItem>(Slot::Author)? {
-            Some(current) => match ProfileItem::author(current, self.caller) {
-                Ok(current) => Box::new(current),
-                Err(error) => {
-                    self.close(places.all()).await;
-                    return Err(error);
-                }
-            },
+            Some(current) => self.author_or_close(current, places).await?,
             None => author,
         };
-        let taken = |refused: &Option<Option<MessageItem>>| refused.is_some();
         let reward: Option<Option<MessageItem>> = reasons.refused(Slot::Reward)?;
-        if taken(&message) || taken(&reward) {
-            let others = [(&message, Some(places.first)), (&reward, places.second)];
-            for (refused, place) in others {
-                if !taken(refused) {
-                    self.close(place).await;
+        match (message.is_some(), reward.is_some()) {
+            (false, false) => self.commit_after_pause(places, reasons).await,
+            (message_taken, reward_taken) => {
+                if !message_taken {
+                    self.close([places.first]).await;
                 }
+                if !reward_taken {
+                    self.close(places.second).await;
+                }
+                Ok(Step::Reserve(author))
             }
-            return Ok(Step::Reserve(author));
         }
-        self.commit_after_pause(places, reasons).await
     }
 
     /// Pauses and reads the author again: other posts of the same author compete, and the total that a
     /// failed condition returned is outdated after a pause.
     async fn commit_after_pause(&mut self, places: Places, reasons: Reasons) -> Result<Step> {
-        if let Err(error) = self.attempts.pause_after(reasons.into_failure()).await {
-            return self.give_up(places, error).await;
-        }
-        let current = self.table.get_one(Key::profile(self.input.author_id)).await?;
-        let author = match ProfileItem::author(current, self.caller) {
-            Ok(author) => Box::new(author),
+        let read = match self.attempts.pause_after(reasons.into_failure()).await {
+            Ok(()) => self.table.get_one(Key::profile(self.input.author_id)).await,
+            Err(error) => Err(error),
+        };
+        let current = match read {
+            Ok(current) => current,
             Err(error) => {
                 self.close(places.all()).await;
                 return Err(error);
             }
         };
+        let author = self.author_or_close(current, places).await?;
         if is_rewarded(author.points + 1) && places.second.is_none() {
             self.close([places.first]).await;
             return Ok(Step::Reserve(author));
@@ -337,15 +311,31 @@ impl Post<'_> {
         Ok(Step::Commit(author, places))
     }
 
+    /// Returns the author as read again. If the author is gone, closes the places and fails.
+    async fn author_or_close(
+        &self,
+        current: Option<ProfileItem>,
+        places: Places,
+    ) -> Result<Box<ProfileItem>> {
+        match ProfileItem::author(current, self.caller) {
+            Ok(author) => Ok(Box::new(author)),
+            Err(error) => {
+                self.close(places.all()).await;
+                Err(error)
+            }
+        }
+    }
+
     /// Ends the post. If it is undecided, a void in its place makes sure that it can no longer be
     /// committed.
-    async fn give_up(&mut self, places: Places, error: Error) -> Result<Step> {
+    async fn give_up(&mut self, draft: Draft, error: Error) -> Result<Step> {
+        let places = draft.places;
         let Error::OutcomeUnknown(cause) = error else {
             self.close(places.all()).await;
             return Err(error);
         };
         match self.table.close_gap_surely(self.conversation_id, places.first).await {
-            Ok(Some(stored)) if stored.posted_by == Some(self.id) => self.found(places.first).await,
+            Ok(Some(stored)) if stored.posted_by == Some(self.id) => self.stored(draft).await,
             Ok(Some(_)) => {
                 self.close(places.second).await;
                 Err(Error::Unavailable(cause))
@@ -363,98 +353,13 @@ impl Post<'_> {
         }
     }
 
-    /// Returns the response to a message that an undecided attempt of this post has stored.
-    async fn found(&self, seq: Seq) -> Result<Step> {
-        match self.table.replay_message(self.caller, self.conversation_id, seq).await {
-            Ok(resource) => {
-                let created = Created { resource, replayed: false };
-                Ok(Step::Done(Box::new(Posted { created, quota: None })))
-            }
-            Err(Error::Gone) => Err(Error::NotFound(ConversationItem::KIND)),
-            Err(error) => Err(error.after_a_write()),
-        }
-    }
-
-    async fn replay(&self, seq: Seq) -> Result<Step> {
+    /// Returns the response to a repeat of an earlier post. `author` tells what may still be posted.
+    async fn replay(&self, seq: Seq, author: Option<&ProfileItem>) -> Result<Step> {
         let replay = self.table.replay_message(self.caller, self.conversation_id, seq);
         let created = Created { resource: replay.await?, replayed: true };
-        Ok(Step::Done(Box::new(Posted { created, quota: None })))
-    }
-
-    /// Returns the message to store, and the congratulation that it earns.
-    fn draft(&self, author: &ProfileItem, places: Places) -> (MessageItem, Option<MessageItem>) {
-        let points = author.points + 1;
-        let message = MessageItem {
-            key: Key::message(self.conversation_id, places.first),
-            kind: Kind::Text,
-            author_id: Some(author.id),
-            owner: Some(author.owner.clone()),
-            text: self.input.text.clone().into(),
-            metadata: self.input.metadata.as_json().to_owned(),
-            points,
-            change: 0,
-            posted_by: Some(self.id),
-            created_at: places.reserved_at,
-            edited_at: None,
-            deleted_at: None,
-        };
-        let reward = places.second.zip(reward(author.id, &author.first_name, points));
-        let reward = reward.map(|(place, reward)| MessageItem {
-            key: Key::message(self.conversation_id, place),
-            kind: Kind::Action,
-            author_id: None,
-            owner: None,
-            text: reward.text,
-            metadata: reward.metadata.as_json().to_owned(),
-            ..message.clone()
-        });
-        (message, reward)
-    }
-
-    fn writes(
-        &self,
-        author: &ProfileItem,
-        bucket: Option<Bucket>,
-        message: &MessageItem,
-        reward: Option<&MessageItem>,
-    ) -> Result<Writes> {
-        let number = |number: u64| AttributeValue::N(number.to_string());
-        let tokens = if bucket.is_some() { ", tokens = :tokens, tokens_at = :now" } else { "" };
-        let mut update = Update::builder()
-            .table_name(&*self.table.name)
-            .set_key(Some(Key::profile(author.id).into_attributes()))
-            .update_expression(format!("SET points = :new{tokens}"))
-            .condition_expression("points = :old AND attribute_not_exists(deleted_at)")
-            .expression_attribute_values(":new", number(message.points))
-            .expression_attribute_values(":old", number(author.points))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        if let Some(Bucket { tokens, at }) = bucket {
-            update = update
-                .expression_attribute_values(":tokens", AttributeValue::N(tokens.to_string()))
-                .expression_attribute_values(":now", AttributeValue::S(at.to_string()));
-        }
-        let update = update.build().map_err(Error::internal)?;
-        let put = |item: &MessageItem| {
-            let put = Put::builder()
-                .table_name(&*self.table.name)
-                .set_item(Some(to_attributes(item)?))
-                .condition_expression("attribute_not_exists(pk)")
-                .return_values_on_condition_check_failure(
-                    ReturnValuesOnConditionCheckFailure::AllOld,
-                );
-            let put = put.build().map_err(Error::internal)?;
-            Ok::<_, Error>(TransactWriteItem::builder().put(put).build())
-        };
-        let mut writes = vec![
-            (Slot::Author, TransactWriteItem::builder().update(update).build()),
-            (Slot::Message, put(message)?),
-        ];
-        if let Some(reward) = reward {
-            writes.push((Slot::Reward, put(reward)?));
-        }
-        if let Some(keyed) = &self.keyed {
-            writes.push((Slot::Key, keyed.put(self.table, message.seq())?));
-        }
-        Ok(writes)
+        let limit = self.table.rate_limit;
+        let bucket = author.and_then(|author| limit.refill(author.bucket(), self.table.now()));
+        let quota = bucket.map(|bucket| limit.quota(bucket));
+        Ok(Step::Done(Box::new(Posted { created, quota })))
     }
 }

@@ -104,7 +104,7 @@ impl Table {
                 let next = last.filter(|last| *last < conversation.last_seq).map(PageStart::After);
                 Ok(MessagePage { items, next })
             }
-            PageStart::Newest => self.newest_page(conversation, limit, messages).await,
+            PageStart::Newest => self.newest_page(conversation, Seq::MAX, limit, messages).await,
             PageStart::Before(before) => {
                 self.older_page(conversation, before, limit, messages).await
             }
@@ -152,27 +152,27 @@ impl Table {
         self.close_gap(conversation.id, seq).await
     }
 
-    /// Returns the newest page: the newest messages without a young gap above them.
+    /// Returns the newest page of the places up to `most`: the newest messages below the lowest young
+    /// gap. Nothing is stored above `most`.
     async fn newest_page(
         &self,
         conversation: &ConversationItem,
+        most: u64,
         limit: Limit,
         mut messages: Vec<MessageItem>,
     ) -> Result<MessagePage> {
         let newest = messages.first().map_or(Seq::new(0), MessageItem::seq);
-        let mut top = newest.max(conversation.last_seq).get();
+        let mut top = newest.max(conversation.last_seq).get().min(most);
         let mut beyond = None;
-        loop {
+        while top > 0 {
             let filled = self.fill(conversation, top, limit, messages, beyond).await?;
             let Some(gap) = filled.lowest_gap else { return Ok(filled.into_page()) };
             top = gap.get() - 1;
             beyond = filled.oldest_above(gap).into_iter().chain(beyond).min();
-            if top == 0 {
-                return Ok(MessagePage { items: Vec::new(), next: None });
-            }
             messages =
                 self.query_messages(conversation.id, 1..=top, Descending, limit.get()).await?;
         }
+        Ok(MessagePage { items: Vec::new(), next: None })
     }
 
     /// Returns the page below `before`. Waits until it has no gap.
@@ -193,7 +193,10 @@ impl Table {
                     let above = self.query_messages(conversation.id, above, Ascending, 1).await?;
                     match above.first() {
                         Some(message) => message.created_at,
-                        None => return self.newest_page(conversation, limit, messages).await,
+                        None => {
+                            let below = before.get().saturating_sub(1);
+                            return self.newest_page(conversation, below, limit, messages).await;
+                        }
                     }
                 }
             };
