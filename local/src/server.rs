@@ -24,9 +24,9 @@ use crate::hosts::AllowedHosts;
 pub use crate::options::{Options, parser_error};
 use crate::template::{TEMPLATE, Template};
 
-/// How long the printed tokens are valid.
+/// The lifetime of the printed tokens.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
-/// How long to wait for a connection to an external engine.
+/// The longest wait for a connection to an external engine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Serves the API until `stop` completes, then waits at most three seconds for open requests.
@@ -58,7 +58,7 @@ pub async fn run(
         gateway = gateway.with_authorizer(Arc::new(authorizer));
     }
     text.push_str(&examples(address, options.auth));
-    // Nobody may be reading stdout; that is no reason to fail.
+    // An error means that stdout is closed, which must not end the server.
     let _ = io::stdout().write_all(text.as_bytes());
     gateway.serve(listener, stop).await.map_err(|error| error.to_string())
 }

@@ -123,7 +123,8 @@ impl Browser {
             .expect("JSON")
     }
 
-    /// Runs a script in the page. Returns the value that it passes to the callback after its arguments.
+    /// Runs a script in the page. Returns the value that it passes to the callback after its
+    /// arguments.
     pub(crate) async fn run(&self, script: &str, argument: Value) -> Value {
         let value = self.client.execute_async(script, vec![argument]).await;
         serde_json::to_value(value.expect("a value")).expect("JSON")
