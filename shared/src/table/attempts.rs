@@ -170,6 +170,11 @@ impl Attempts<'_> {
         Ok(())
     }
 
+    /// Returns whether an attempt is undecided.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.undecided
+    }
+
     /// Sets whether an attempt is undecided, when something else has decided it.
     pub(super) fn set_undecided(&mut self, undecided: bool) {
         self.undecided = undecided;

@@ -247,14 +247,19 @@ impl Table {
         let mut attempts = self.attempts(Effect::Transaction).limited(MAX_TRANSACTIONS);
         loop {
             let writes = self.change_writes(id, last_change, None)?;
-            let reasons = match attempts.transact(writes, Uuid::new_v4()).await? {
+            match attempts.transact(writes, Uuid::new_v4()).await? {
                 Decision::Committed => return Ok(()),
-                Decision::Refused(reasons) => reasons,
-            };
-            if let Some(counter) = reasons.refused::<ChangesItem>(Slot::Counter)? {
-                last_change = counter.unwrap_or_default().last_change;
+                Decision::Refused(reasons) => {
+                    if let Some(counter) = reasons.refused::<ChangesItem>(Slot::Counter)? {
+                        last_change = counter.unwrap_or_default().last_change;
+                    }
+                }
+                Decision::Conflict(reasons) => {
+                    attempts.pause_after(reasons.into_failure()).await?;
+                    let counter: Option<ChangesItem> = self.get_one(Key::changes(id)).await?;
+                    last_change = counter.unwrap_or_default().last_change;
+                }
             }
-            attempts.pause_after(reasons.into_failure()).await?;
         }
     }
 }

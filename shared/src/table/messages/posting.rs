@@ -252,6 +252,7 @@ impl Post<'_> {
             Ok(Decision::Refused(reasons)) => {
                 return self.after_refusal(author, places, reasons).await;
             }
+            Ok(Decision::Conflict(reasons)) => return self.after_conflict(places, reasons).await,
             Err(error @ (Error::Unavailable(_) | Error::OutcomeUnknown(_))) => {
                 return self.give_up(places, error).await;
             }
@@ -313,12 +314,12 @@ impl Post<'_> {
             }
             return Ok(Step::Reserve(author));
         }
-        self.commit_after_pause(places, reasons).await
+        self.commit_or_reserve(author, places).await
     }
 
-    /// Pauses and reads the author again: other posts of the same author compete, and the total that a
-    /// failed condition returned is outdated after a pause.
-    async fn commit_after_pause(&mut self, places: Places, reasons: Reasons) -> Result<Step> {
+    /// Pauses and reads the author again: after a conflict, another post of the same author is likely
+    /// to have changed the total.
+    async fn after_conflict(&mut self, places: Places, reasons: Reasons) -> Result<Step> {
         if let Err(error) = self.attempts.pause_after(reasons.into_failure()).await {
             return self.give_up(places, error).await;
         }
@@ -330,6 +331,12 @@ impl Post<'_> {
                 return Err(error);
             }
         };
+        self.commit_or_reserve(author, places).await
+    }
+
+    /// Returns the step that follows when the author's total may have changed. If a congratulation is
+    /// due now and has no place, voids the place and reserves two.
+    async fn commit_or_reserve(&self, author: Box<ProfileItem>, places: Places) -> Result<Step> {
         if is_rewarded(author.points + 1) && places.second.is_none() {
             self.close([places.first]).await;
             return Ok(Step::Reserve(author));
