@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::access::Protected;
 use crate::error::Conflict;
 use crate::table::attempts::Effect;
-use crate::table::changes::MAX_TRANSACTIONS;
+use crate::table::changes::{MAX_THROTTLED, MAX_TRANSACTIONS};
 use crate::table::client::Table;
 use crate::table::items::{ChangesItem, ConversationItem, MessageItem, to_attributes};
 use crate::table::keys::Key;
@@ -92,7 +92,8 @@ impl Table {
         change: impl Fn(&MessageItem) -> Result<Option<MessageItem>>,
     ) -> Result<(MessageItem, bool)> {
         let (mut item, mut last_change) = self.read_message_to_change(caller, id, seq).await?;
-        let mut attempts = self.attempts(Effect::Transaction).limited(MAX_TRANSACTIONS);
+        let attempts = self.attempts(Effect::Transaction).limited(MAX_TRANSACTIONS);
+        let mut attempts = attempts.throttled_at_most(MAX_THROTTLED);
         loop {
             let Some(changed) = change(&item)? else { return Ok((item, false)) };
             let changed = MessageItem { change: last_change + 1, ..changed };
