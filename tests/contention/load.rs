@@ -17,6 +17,8 @@ use crate::world::{Target, World};
 const ALLOWED: Duration = Duration::from_secs(8);
 /// `Retry-After` of 503 and of a busy conversation.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The clients of a closed loop start within this time, at random.
+const START_WITHIN: Duration = Duration::from_millis(200);
 
 /// How requests arrive.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +114,8 @@ impl Scenario {
         match self.arrivals {
             Arrivals::Closed(_) => {
                 for number in 0..targets {
-                    spawn_local(clients.clone().send_in_a_loop(number));
+                    let start = START_WITHIN.mul_f64(fastrand::f64());
+                    spawn_local(clients.clone().send_in_a_loop(number, start));
                 }
             }
             Arrivals::Open(rate) => {
@@ -134,7 +137,8 @@ struct Clients {
 }
 
 impl Clients {
-    async fn send_in_a_loop(self: Rc<Self>, number: usize) {
+    async fn send_in_a_loop(self: Rc<Self>, number: usize, start: Duration) {
+        sleep(start).await;
         loop {
             match self.send(number).await {
                 Verdict::Stored => {}

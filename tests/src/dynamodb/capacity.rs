@@ -137,7 +137,7 @@ impl Capacity {
             "TransactWriteItems" => return self.transact(&request).await,
             "BatchGetItem" | "Query" => self.latency(READ),
             "UpdateItem" | "PutItem" | "DeleteItem" => self.latency(WRITE),
-            "CreateTable" => Duration::ZERO,
+            "CreateTable" | "UpdateTimeToLive" => Duration::ZERO,
             other => panic!("{other} has no latency"),
         };
         sleep(latency / 2).await;
