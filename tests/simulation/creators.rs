@@ -13,7 +13,7 @@ use crate::world::{Creation, World};
 /// Creates a resource with this body, however long it takes. Returns its id.
 pub(crate) async fn create(world: &World, rng: &mut Rng, function: &str, body: Value) -> String {
     let name = body["first_name"].as_str().or(body["subject"].as_str()).unwrap_or_default();
-    let (name, keyed) = (name.to_owned(), rng.bool());
+    let (name, keyed) = (name.to_owned(), rng.u32(..3) == 0);
     let key = keyed.then(|| format!("create-{}", name.replace(' ', "-")));
     let mut undecided = 0;
     loop {
@@ -54,7 +54,7 @@ pub(crate) async fn create(world: &World, rng: &mut Rng, function: &str, body: V
 
 /// Creates profiles and deletes each of them immediately, until that is confirmed.
 pub(crate) async fn creator(world: Arc<World>, mut rng: Rng) {
-    for number in 0..rng.usize(1..4) {
+    for number in 0..rng.usize(2..8) {
         world.pause(&mut rng, 500).await;
         let name = format!("Visitor {number}");
         let body = json!({ "first_name": name });

@@ -119,7 +119,7 @@ impl History {
             let found = copies.get(&name).copied().unwrap_or_default();
             let here = self.status_violations(post).into_iter();
             let here = here.chain(self.post_violations(post, found));
-            violations.extend(here.map(|what| format!("{what}: {post:?}")));
+            violations.extend(here.map(|what| format!("{what}: {}", describe(post))));
         }
         violations.extend(self.change_violations());
         violations
@@ -359,6 +359,20 @@ fn polling_violation(
 /// Returns the message at a place.
 fn at(messages: &[Value], seq: u64) -> Option<&Value> {
     messages.get(usize::try_from(seq).ok()?.checked_sub(1)?)
+}
+
+/// Describes a post and its responses in one line.
+fn describe(post: &Post) -> String {
+    let Post { name, author, conversation, keyed, responses } = post;
+    let responses = responses.iter().map(|response| match response {
+        Response::Stored(message) => format!("201 at {}", message["seq"]),
+        Response::Refused(status) => status.to_string(),
+        Response::Gone => "410".to_owned(),
+        Response::Undecided => "undecided".to_owned(),
+    });
+    let responses = responses.collect::<Vec<_>>().join(", ");
+    let key = if *keyed { "with a key" } else { "without a key" };
+    format!("post {name} of author {author} in conversation {conversation}, {key}: {responses}")
 }
 
 fn is_tenth(message: &Value) -> bool {

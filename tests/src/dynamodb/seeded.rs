@@ -29,6 +29,8 @@ struct State {
     rng: Rng,
     /// The share of requests that get a fault, in percent.
     trouble: u32,
+    /// The kinds of faults of this run, one bit each. Fewer kinds make rare combinations likelier.
+    kinds: u32,
     /// Nothing gets through between these times.
     outage: Option<(Instant, Instant)>,
     started: Instant,
@@ -107,6 +109,7 @@ impl Seeded {
         let mut rng = Rng::with_seed(seed);
         let delays = Delays::Drawn { rng: rng.fork(), haste, slow };
         let state = State {
+            kinds: rng.u32(..),
             rng,
             trouble: 0,
             outage: None,
@@ -218,7 +221,7 @@ impl Seeded {
     /// Draws the fault of a request, how long it takes to arrive, and how long its response takes.
     fn draw(&self, request: &Request) -> (Fault, Duration, Duration) {
         let mut state = self.state();
-        let State { rng, trouble, .. } = &mut *state;
+        let State { rng, trouble, kinds, .. } = &mut *state;
         let goes_wrong = |rng: &mut Rng, percent: u32| rng.u32(..100) < *trouble * percent / 100;
         // Some requests and some responses take longer than the service waits.
         let takes = |rng: &mut Rng| {
@@ -227,7 +230,7 @@ impl Seeded {
             Duration::from_micros(rng.u64(range))
         };
         let (mut before, after) = (takes(rng), takes(rng));
-        let drawn = draw_fault(request, rng);
+        let drawn = draw_fault(request, *kinds, rng);
         let mut fault = if goes_wrong(rng, 100) { drawn } else { Fault::None };
         if let Fault::Late(delay) = &mut fault {
             before = Duration::from_millis(1);
@@ -253,8 +256,8 @@ fn closes_gap(request: &Request) -> bool {
     request.body["Item"]["type"]["S"] == "void" && request.sender.as_deref().is_some_and(reads)
 }
 
-/// Draws one of the faults that this operation can have.
-fn draw_fault(request: &Request, rng: &mut Rng) -> Fault {
+/// Draws one of the faults that this operation can have, if possible of these kinds.
+fn draw_fault(request: &Request, kinds: u32, rng: &mut Rng) -> Fault {
     let delay = if rng.bool() { rng.u64(20..LATEST) } else { rng.u64(1..100) };
     let form = Unreadable::ALL[rng.usize(..Unreadable::ALL.len())];
     let mut faults = vec![
@@ -284,7 +287,28 @@ fn draw_fault(request: &Request, rng: &mut Rng) -> Fault {
         "Query" | "BatchWriteItem" => faults.extend([partial.clone(), partial]),
         _ => {}
     }
+    let allowed = |fault: &Fault| kinds & (1 << kind(fault)) != 0;
+    if faults.iter().any(allowed) {
+        faults.retain(allowed);
+    }
     faults.swap_remove(rng.usize(..faults.len()))
+}
+
+/// Numbers the kinds of faults.
+fn kind(fault: &Fault) -> u32 {
+    match fault {
+        Fault::None | Fault::Held(_) => 0,
+        Fault::Refused(_) => 1,
+        Fault::Failed(..) => 2,
+        Fault::Cancelled(_) => 3,
+        Fault::RequestLost => 4,
+        Fault::AnswerLost => 5,
+        Fault::ConnectionLost => 6,
+        Fault::Late(_) => 7,
+        Fault::Unreadable { .. } => 8,
+        Fault::Partial(_) => 9,
+        Fault::OneByOne(_) => 10,
+    }
 }
 
 /// Draws the reasons of a cancelled transaction: at least one conflict or throttling, no condition.
