@@ -131,8 +131,7 @@ fn start_up_prints_the_addresses_of_the_page_the_reference_and_the_api() {
     for (path, content) in
         [(path("Page"), "<html"), (path("Reference"), "<html"), ("/profiles", "{")]
     {
-        let response =
-            server.request(&format!("GET {path}"), "accept: text/html");
+        let response = server.request(&format!("GET {path}"), "accept: text/html");
         assert!(response.starts_with("HTTP/1.1 200 ") && response.contains(content), "{response}");
     }
 }

@@ -77,8 +77,9 @@ async fn the_purge_removes_the_conversation_last() {
     stage.purge().await;
     let sent = stage.recorder.take();
     let last = sent.last().expect("a request");
-    assert_eq!(last.operation, "DeleteItem");
-    assert_eq!(last.request["Key"]["sk"]["S"], "CONVERSATION");
+    assert_eq!(last.operation, "TransactWriteItems");
+    let deleted = |index: usize| &last.request["TransactItems"][index]["Delete"]["Key"]["sk"]["S"];
+    assert_eq!((deleted(0), deleted(1)), (&json!("CONVERSATION"), &json!("ENDED")));
 }
 
 /// A message of an unfinished post may become visible after the conversation was marked.
@@ -161,13 +162,32 @@ async fn an_end_that_was_not_recorded_is_recorded_by_the_next_deletion_or_purge(
 #[tokio::test]
 async fn a_conversation_whose_end_cannot_be_recorded_is_removed_by_a_later_run() {
     let stage = Stage::start().await;
-    let id = deleted_conversation(&stage).await;
+    let (_, id) = stage.api().profile_and_conversation().await;
+    stage.inject_always("PutItem", Fault::Refused("ThrottlingException"));
+    stage.api().delete(&format!("/conversations/{id}")).await.expect(204);
     stage.clock.advance(RETENTION);
-    stage.inject_always("PutItem", Fault::RequestLost);
+    stage.inject_always("TransactWriteItems", Fault::Refused("AccessDeniedException"));
     assert_eq!(stage.purge().await, Purged { removed: 0, failed: 1 });
-    assert_eq!(stage.sort_keys(&id), ITEMS);
+    assert_eq!(stage.sort_keys(&id), ["CONVERSATION"]);
     stage.recorder.clear();
     assert_eq!(stage.purge().await, Purged { removed: 1, failed: 0 });
+    assert_eq!(stage.sort_keys(&id), [""; 0]);
+}
+
+/// Two runs of the purge may overlap. What one of them does late must not create an item again.
+#[tokio::test]
+async fn a_run_that_is_late_records_no_end_of_a_removed_conversation() {
+    let stage = Stage::start().await;
+    let (_, id) = stage.api().profile_and_conversation().await;
+    stage.inject_always("PutItem", Fault::Refused("ThrottlingException"));
+    stage.api().delete(&format!("/conversations/{id}")).await.expect(204);
+    stage.clock.advance(RETENTION);
+    let table = stage.table();
+    let late =
+        stage.crash_at("TransactWriteItems", async move { table.purge_deleted().await }).await;
+    assert_eq!(stage.purge().await.removed, 1);
+    assert_eq!(stage.deliver("TransactWriteItems", &late), 400);
+    assert_eq!(stage.sort_keys(&id), [""; 0]);
 }
 
 /// Its conversation may be removed meanwhile, and a late write would create an item of it again.

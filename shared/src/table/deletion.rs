@@ -5,10 +5,13 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, DeleteRequest, ReturnConsumedCapacity, WriteRequest,
+    AttributeValue, ConditionCheck, Delete, DeleteRequest, Put, ReturnConsumedCapacity,
+    TransactWriteItem, WriteRequest,
 };
+use serde::de::IgnoredAny;
 use uuid::Uuid;
 
 use super::attempts::{Effect, Failure, Written, classify};
@@ -16,6 +19,7 @@ use super::client::Table;
 use super::items::{ConversationItem, from_attributes};
 use super::keys::{Attributes, DELETED, Key, conversation_pk};
 use super::requests::{if_owned, if_version};
+use super::transactions::Slot;
 use crate::{Caller, ConversationId, Error, IfMatch, Limit, Result, Time};
 
 /// The time from a conversation's deletion to the removal of its items. No request lasts that long.
@@ -57,12 +61,12 @@ impl Table {
                 }
             };
         let Some(found) = found.filter(|found| found.written_by != written_by) else {
-            self.put_ended_if_possible(id).await;
+            self.put_ended(id).await;
             return Ok(());
         };
         // Later the purge may be removing the conversation, and would leave this item behind.
         if found.deleted_at.is_some_and(|deleted_at| !self.is_due(deleted_at, RETENTION / 2)) {
-            self.put_ended_if_possible(id).await;
+            self.put_ended(id).await;
         }
         caller.check_change(&found.protected())?;
         if_match.check(found.version)?;
@@ -74,15 +78,9 @@ impl Table {
         self.now().since(deleted_at) >= age
     }
 
-    /// Records that a conversation has ended. A repeated deletion and the purge do it again.
-    async fn put_ended_if_possible(&self, id: ConversationId) {
-        if let Err(error) = self.put_ended(id).await {
-            tracing::warn!(error = error.chain(), "end not recorded");
-        }
-    }
-
-    /// Records that a conversation has ended, unless that is recorded.
-    async fn put_ended(&self, id: ConversationId) -> Result<()> {
+    /// Records that a conversation has ended, unless that is recorded. Best effort: a repeated deletion
+    /// and the purge do it again.
+    async fn put_ended(&self, id: ConversationId) {
         let request = self
             .client
             .put_item()
@@ -90,16 +88,13 @@ impl Table {
             .set_item(Some(Key::ended(id).into_attributes()))
             .condition_expression("attribute_not_exists(pk)")
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let error = match self.attempts(Effect::Write).send(request.send()).await {
-            Ok(output) => {
-                self.count_written(output.consumed_capacity());
-                return Ok(());
+        match self.attempts(Effect::Write).send(request.send()).await {
+            Ok(output) => self.count_written(output.consumed_capacity()),
+            Err(error) if is_recorded(&error) => {}
+            Err(error) => {
+                let error = Error::Unavailable(error.into());
+                tracing::warn!(error = error.chain(), "end not recorded");
             }
-            Err(error) => error,
-        };
-        match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(()),
-            _ => Err(Error::Unavailable(error.into())),
         }
     }
 
@@ -135,8 +130,10 @@ impl Table {
             return Ok(false);
         };
         let Some(deleted_at) = item.deleted_at else { return Ok(false) };
-        // If this fails, nothing is removed now: a late attempt would leave the item behind.
-        self.put_ended(item.id).await?;
+        let ended = Key::ended(item.id);
+        if self.get_one::<IgnoredAny>(ended.clone()).await?.is_none() {
+            self.record_end(key.clone(), ended.clone()).await?;
+        }
         if !self.is_due(deleted_at, RETENTION) {
             return Ok(false);
         }
@@ -149,12 +146,12 @@ impl Table {
             .expression_attribute_values(":pk", AttributeValue::S(conversation_pk(item.id)))
             .projection_expression("pk, sk")
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let conversation = key.clone().into_attributes();
+        let last = [key.into_attributes(), ended.into_attributes()];
         loop {
             // The items found are removed before the next query, so each query starts at the first.
             let page = self.send_read(|| request.clone().send()).await?;
             self.count_read(page.consumed_capacity());
-            let others = page.items().iter().filter(|item| **item != conversation);
+            let others = page.items().iter().filter(|item| !last.contains(item));
             let others: Vec<Attributes> = others.cloned().collect();
             for keys in others.chunks(25) {
                 self.remove(keys).await?;
@@ -163,14 +160,42 @@ impl Table {
                 break;
             }
         }
-        let request = self.client.delete_item().table_name(&*self.name);
-        let request = request.set_key(Some(conversation));
-        let request = request.return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let removed = self.send_write(|| request.clone().send(), |_| None::<()>).await?;
-        if let Written::Stored(output) = removed {
-            self.count_written(output.consumed_capacity());
-        }
+        self.remove_last(last).await?;
         Ok(true)
+    }
+
+    /// Records that a conversation has ended, unless that is recorded or the conversation is gone.
+    ///
+    /// Another run may be removing the conversation. So this is a transaction that needs it, and
+    /// [`Table::remove_last`] removes both together: a late attempt leaves nothing behind.
+    async fn record_end(&self, conversation: Key, ended: Key) -> Result<()> {
+        let check = ConditionCheck::builder()
+            .table_name(&*self.name)
+            .set_key(Some(conversation.into_attributes()))
+            .condition_expression("attribute_exists(pk)");
+        let put = Put::builder()
+            .table_name(&*self.name)
+            .set_item(Some(ended.into_attributes()))
+            .condition_expression("attribute_not_exists(pk)");
+        let (check, put) =
+            (check.build().map_err(Error::internal)?, put.build().map_err(Error::internal)?);
+        let writes = vec![
+            (Slot::Conversation, TransactWriteItem::builder().condition_check(check).build()),
+            (Slot::Ended, TransactWriteItem::builder().put(put).build()),
+        ];
+        self.attempts(Effect::Transaction).transact(writes, Uuid::new_v4()).await.map(drop)
+    }
+
+    /// Removes the last two items of a conversation.
+    async fn remove_last(&self, [conversation, ended]: [Attributes; 2]) -> Result<()> {
+        let delete = |key| {
+            let delete = Delete::builder().table_name(&*self.name).set_key(Some(key)).build();
+            let delete = delete.map_err(Error::internal)?;
+            Ok::<_, Error>(TransactWriteItem::builder().delete(delete).build())
+        };
+        let writes =
+            vec![(Slot::Conversation, delete(conversation)?), (Slot::Ended, delete(ended)?)];
+        self.attempts(Effect::Transaction).transact(writes, Uuid::new_v4()).await.map(drop)
     }
 
     /// Removes up to 25 items.
@@ -203,4 +228,9 @@ impl Table {
             attempts.pause_after(failure).await?;
         }
     }
+}
+
+/// Returns whether a record was refused because it exists.
+fn is_recorded<R>(error: &SdkError<PutItemError, R>) -> bool {
+    matches!(error.as_service_error(), Some(PutItemError::ConditionalCheckFailedException(_)))
 }

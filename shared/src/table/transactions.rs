@@ -28,6 +28,10 @@ pub(super) enum Slot {
     Change,
     /// The idempotency key.
     Key,
+    /// The conversation that is removed.
+    Conversation,
+    /// The record of a conversation's end.
+    Ended,
 }
 
 /// The writes of a transaction.
