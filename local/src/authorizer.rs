@@ -1,7 +1,8 @@
 //! API Gateway's JWT authorizer, with a key that signs tokens for development.
 //!
 //! The rules are API Gateway's: RS256 only, issuer, audience, times, and one of the route's scopes.
-//! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html>
+//! Source:
+//! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html>
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,7 +25,8 @@ use rsa::rand_core::OsRng;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-/// `iss` of the tokens: a user pool of Cognito, so that groups have the same meaning as in the cloud.
+/// `iss` of the tokens: a user pool of Cognito, so that groups have the same meaning as in the
+/// cloud.
 pub const ISSUER: &str = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_local";
 /// `client_id` of the tokens, or `aud`.
 pub const AUDIENCE: &str = "local";
@@ -55,8 +57,8 @@ impl Authorizer {
         Self::with_key(&new_key()?)
     }
 
-    /// Creates an authorizer with the key in a file (PKCS #1, PEM). If there is no such file, creates
-    /// it with a new key; only its owner may read it.
+    /// Creates an authorizer with the key in a file (PKCS #1, PEM). If there is no such file,
+    /// creates it with a new key; only its owner may read it.
     ///
     /// # Errors
     /// The file cannot be used, in one line.
@@ -149,8 +151,8 @@ impl Authorizer {
         Ok(json!({ "jwt": { "claims": claims, "scopes": scopes } }))
     }
 
-    /// Returns the claims of a token that this key has signed. No extension of JWS is implemented, so
-    /// a token with critical ones (`crit`) is invalid. Source: RFC 7515, section 4.1.11.
+    /// Returns the claims of a token that this key has signed. No extension of JWS is implemented,
+    /// so a token with critical ones (`crit`) is invalid. Source: RFC 7515, section 4.1.11.
     fn verified_claims(&self, token: &str) -> Option<Map<String, Value>> {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
@@ -200,8 +202,8 @@ fn now() -> u64 {
     u64::try_from(Timestamp::now().as_second()).unwrap_or_default()
 }
 
-/// Returns whether a token is from [`ISSUER`], for [`AUDIENCE`] and valid now. `sub` may be absent, but
-/// must be a string.
+/// Returns whether a token is from [`ISSUER`], for [`AUDIENCE`] and valid now. `sub` may be absent,
+/// but must be a string.
 fn are_valid(claims: &Map<String, Value>) -> bool {
     let now = now() as f64;
     let time = |name: &str| claims.get(name).map(Value::as_f64);
@@ -214,8 +216,8 @@ fn are_valid(claims: &Map<String, Value>) -> bool {
         && has_begun("iat")
 }
 
-/// Returns whether a token is for [`AUDIENCE`]: by `aud`, one or several, or by `client_id` if there is
-/// no `aud`.
+/// Returns whether a token is for [`AUDIENCE`]: by `aud`, one or several, or by `client_id` if
+/// there is no `aud`.
 fn is_for_audience(claims: &Map<String, Value>) -> bool {
     match claims.get("aud") {
         Some(Value::Array(audiences)) => audiences.iter().any(|audience| audience == AUDIENCE),

@@ -5,11 +5,11 @@ use std::path::Path;
 use dynoxide::Database;
 use rusqlite::Connection;
 
-/// The format of the items. Increase it when a new version cannot read what an older one has stored.
-/// It is in SQLite's `user_version`; a database without one is older than format 2.
+/// The format of the items. Increase it when a new version cannot read what an older one has
+/// stored. It is in SQLite's `user_version`; a database without one is older than format 2.
 const FORMAT: i64 = 2;
 
-/// Opens a database file, and creates it if there is none.
+/// Opens a database file. Creates it if absent.
 ///
 /// # Errors
 /// The file cannot be used, in one line that names it.

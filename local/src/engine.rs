@@ -25,10 +25,11 @@ use tokio::net::TcpListener;
 use crate::database_file;
 use crate::hosts::{AllowedHosts, error_response, misdirected};
 
-/// The largest request that DynamoDB accepts, in bytes. Source: `BatchWriteItem` in its API reference.
+/// The largest request that DynamoDB accepts, in bytes. Source: `BatchWriteItem` in its API
+/// reference.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;
 
-/// Opens a database: in a file, or in memory if there is none.
+/// Opens a database in a file, or in memory without a file.
 ///
 /// # Errors
 /// The file cannot be used, in one line that names it.
@@ -83,8 +84,8 @@ async fn respond(database: &Database, request: Request<Body>) -> Response<Body> 
 
 /// Returns an HTTP client for the SDK whose requests this database answers in the same process.
 ///
-/// A request is executed and answered when its future is first polled. So on one thread nothing else
-/// happens in between, and every run is the same.
+/// A request is executed and answered when its future is first polled. So on one thread nothing
+/// else happens in between, and every run is the same.
 #[must_use]
 pub fn client(database: Database) -> SharedHttpClient {
     answered_by(move |target, body| {
@@ -93,9 +94,9 @@ pub fn client(database: Database) -> SharedHttpClient {
     })
 }
 
-/// Returns an HTTP client for the SDK whose requests this function answers. It gets the target, such
-/// as `DynamoDB_20120810.Query`, and the body, and returns the status and the body; `None` closes the
-/// connection.
+/// Returns an HTTP client for the SDK whose requests this function answers. It gets the target,
+/// such as `DynamoDB_20120810.Query`, and the body, and returns the status and the body; `None`
+/// closes the connection.
 #[must_use]
 pub fn answered_by<A, F>(answer: A) -> SharedHttpClient
 where
@@ -140,8 +141,8 @@ impl HttpConnector for InProcess {
     }
 }
 
-/// Executes a request of DynamoDB's JSON protocol: its target, such as `DynamoDB_20120810.Query`, and
-/// its body. Returns the status and the body of the response.
+/// Executes a request of DynamoDB's JSON protocol: its target, such as `DynamoDB_20120810.Query`,
+/// and its body. Returns the status and the body of the response.
 #[must_use]
 pub fn answer(database: &Database, target: &str, body: &[u8]) -> (u16, String) {
     execute(database, target, body)

@@ -117,8 +117,8 @@ impl Routed<'_> {
     }
 }
 
-/// Returns whether API Gateway sends the body as text. It encodes bodies of other media types, or of
-/// none, in base64.
+/// Returns whether API Gateway sends the body as text. It encodes bodies of other media types, or
+/// of none, in base64.
 fn is_sent_as_text(headers: &HeaderMap) -> bool {
     let content_type = text(headers, &CONTENT_TYPE).to_ascii_lowercase();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();

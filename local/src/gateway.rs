@@ -1,7 +1,8 @@
 //! API Gateway in front of the functions.
 //!
 //! A request becomes the event that API Gateway would send, `lambda_http` parses it, the handler of
-//! the function that `template.yaml` routes to handles it, and its response becomes the HTTP response.
+//! the function that `template.yaml` routes to handles it, and its response becomes the HTTP
+//! response.
 
 use std::collections::HashMap;
 use std::future::{Future, IntoFuture, pending};
@@ -37,7 +38,7 @@ use crate::template::{Cors, Route, Template};
 const MAX_HEAD: usize = 10_240;
 /// The largest body that API Gateway passes on, in bytes. Source: as above.
 const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
-/// How long open requests may continue after the server was told to stop.
+/// The time for open requests after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(3);
 /// The longest path that a line of the request log shows, in characters.
 const MAX_LOGGED_PATH: usize = 200;
@@ -96,8 +97,8 @@ impl Gateway {
         Self { hosts, ..self }
     }
 
-    /// Writes a line to stdout for each request: method, path, status, duration. It contains no query,
-    /// header or body.
+    /// Writes a line to stdout for each request: method, path, status, duration. It contains no
+    /// query, header or body.
     #[must_use]
     pub fn with_request_log(self) -> Self {
         Self { request_log: true, ..self }
@@ -282,13 +283,13 @@ fn refused(refusal: Refusal) -> Response<Body> {
     }
 }
 
-/// Returns the part of a log line that is known before the response. A query may hold what its author
-/// wants to keep secret, so it is left out.
+/// Returns the part of a log line that is known before the response. A query may hold what its
+/// author wants to keep secret, so it is left out.
 fn request_line(request: &Request<Body>) -> String {
     format!("{} {:.MAX_LOGGED_PATH$}", request.method(), request.uri().path())
 }
 
 fn log_request(line: &str, status: StatusCode, duration: Duration) {
-    // Nobody may be reading stdout any longer; that is no reason to fail.
+    // An error means that stdout is closed, which must not end the server.
     let _ = writeln!(std::io::stdout(), "{line} {} {} ms", status.as_u16(), duration.as_millis());
 }

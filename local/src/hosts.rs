@@ -13,12 +13,12 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Response, StatusCode};
 use serde_json::json;
 
-/// How a container reaches the machine that it runs on. Docker resolves this name; the public DNS
-/// has no names under `internal`.
+/// The name of the host machine in a container of Docker. The public DNS has no names under
+/// `internal`.
 const DOCKER_HOST: &str = "host.docker.internal";
 
-/// The hosts that a request may name: 127.0.0.1, `localhost` and \[::1\], with any port, and others
-/// that the server is told of.
+/// The hosts that a request may name: 127.0.0.1, `localhost` and \[::1\], with any port, and those
+/// that are added.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AllowedHosts {
     address: Option<IpAddr>,
@@ -86,8 +86,8 @@ pub(crate) fn misdirected() -> Response<Body> {
     )
 }
 
-/// Parses an origin, as browsers send it in `Origin`: scheme, host in lower case, and the port unless
-/// it is the scheme's default.
+/// Parses an origin, as browsers send it in `Origin`: scheme, host in lower case, and the port
+/// unless it is the scheme's default.
 ///
 /// # Errors
 /// Why this is not an origin that CORS can allow, in one line.

@@ -40,8 +40,8 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Logs warnings of the functions and of the table to stderr, and nothing of the engine: it warns of
-/// each failed condition, which is normal.
+/// Logs warnings of the functions and of the table to stderr, and nothing of the engine: it warns
+/// of each failed condition, which is normal.
 fn start_log() {
     let targets = Targets::new()
         .with_targets([("functions", LevelFilter::WARN), ("shared", LevelFilter::WARN)]);

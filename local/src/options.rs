@@ -27,19 +27,24 @@ pub struct Options {
     /// Keeps the database in memory until the server stops.
     #[arg(long, conflicts_with = "database")]
     pub in_memory: bool,
-    /// Requires access tokens, as in the cloud, and prints tokens for development. Their key is kept
-    /// next to the database file.
+    /// Requires access tokens, as in the cloud, and prints tokens for development. Their key is
+    /// kept next to the database file.
     #[arg(long)]
     pub auth: bool,
-    /// Origins of web pages that may call the API, separated by commas, such as http://localhost:5173.
+    /// Origins of web pages that may call the API, separated by commas, such as
+    /// http://localhost:5173.
     #[arg(long, value_name = "ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
-    /// Opens the engine on this port of 127.0.0.1, for the AWS CLI and other tools; 0 picks a free one.
+    /// Opens the engine on this port of 127.0.0.1, for the AWS CLI and other tools; 0 picks a free
+    /// one.
     #[arg(long, value_name = "PORT")]
     pub dynamodb_port: Option<u16>,
     /// Uses a running DynamoDB-compatible engine instead of the embedded one.
     #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL_DYNAMODB")]
     pub dynamodb_endpoint: Option<String>,
+    /// Messages that a profile may post per second, with a burst of ten times as many; 0 is unlimited.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub posts_per_second: u32,
     /// Does not print a line for each request.
     #[arg(long)]
     pub quiet: bool,
@@ -51,15 +56,15 @@ impl Options {
         self.dynamodb_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty())
     }
 
-    /// Checks what the parser cannot.
+    /// Checks combinations and values that the parser does not check.
     ///
     /// # Errors
-    /// What is wrong, in one line that names the flag.
+    /// The unusable flag and the reason, in one line.
     pub(crate) fn check(&self) -> Result<(), String> {
         if !self.host.is_loopback() && !self.auth && !self.allow_open {
             return Err(format!(
-                "--host {}: everyone who reaches this address could act as any profile: add --auth, \
-                 or --allow-open if that is intended",
+                "--host {}: everyone who reaches this address could act as any profile: \
+                 add --auth, or --allow-open if that is intended",
                 self.host
             ));
         }

@@ -12,7 +12,7 @@ use std::{env, io};
 
 use axum::http::Uri;
 use functions::http::Auth;
-use shared::Table;
+use shared::{RateLimit, Table};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
@@ -24,9 +24,9 @@ use crate::hosts::AllowedHosts;
 pub use crate::options::{Options, parser_error};
 use crate::template::{TEMPLATE, Template};
 
-/// How long the printed tokens are valid.
+/// The lifetime of the printed tokens.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
-/// How long to wait for a connection to an external engine.
+/// The longest wait for a connection to an external engine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Serves the API until `stop` completes, then waits at most three seconds for open requests.
@@ -44,7 +44,8 @@ pub async fn run(
     let storage = Storage::open(options).await?;
     storage.create_table(&template).await?;
     let auth = if options.auth { Auth::Jwt } else { Auth::Open };
-    let mut gateway = Gateway::new(&template, storage.table.clone(), auth)?
+    let table = storage.table.clone().with_rate_limit(RateLimit(options.posts_per_second));
+    let mut gateway = Gateway::new(&template, table, auth)?
         .with_cors_origins(&options.cors_origins, &template.cors)?
         .with_hosts(AllowedHosts::default().with_address(options.host));
     if !options.quiet {
@@ -57,7 +58,7 @@ pub async fn run(
         gateway = gateway.with_authorizer(Arc::new(authorizer));
     }
     text.push_str(&examples(address, options.auth));
-    // Nobody may be reading stdout; that is no reason to fail.
+    // An error means that stdout is closed, which must not end the server.
     let _ = io::stdout().write_all(text.as_bytes());
     gateway.serve(listener, stop).await.map_err(|error| error.to_string())
 }

@@ -22,7 +22,7 @@ pub struct Template {
     pub routes: Vec<Route>,
     /// The declaration of the table.
     pub table: TableSchema,
-    /// What pages of other origins may do.
+    /// The requests that pages of other origins may send.
     pub cors: Cors,
 }
 
@@ -82,7 +82,7 @@ impl Template {
     /// Parses a template.
     ///
     /// # Errors
-    /// What is missing or invalid, in one line.
+    /// The missing or invalid part, in one line.
     pub fn parse(yaml: &str) -> Result<Self, String> {
         Self::read(yaml).map_err(|error| format!("template.yaml: {error}"))
     }
@@ -116,7 +116,7 @@ impl Template {
     }
 }
 
-/// What routes have in common unless they say otherwise.
+/// The properties of routes that do not declare them.
 struct Defaults<'t> {
     /// In seconds.
     timeout: u64,

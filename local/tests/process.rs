@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How long a test waits for anything. No test waits this long unless it fails.
+/// The longest time that a test waits. It waits this long only if it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const SIGNED_IN: &str = "authorization: Bearer ";
@@ -149,7 +149,7 @@ fn the_port_of_the_engine_is_open_only_on_request() {
     }
 }
 
-/// Returns the number of TCP sockets on which a process listens.
+/// Returns the number of TCP sockets that a process listens on.
 fn listening_sockets(process: u32) -> usize {
     let own: Vec<String> = fs::read_dir(format!("/proc/{process}/fd"))
         .expect("Linux")
@@ -255,7 +255,7 @@ fn a_second_signal_ends_the_server_at_once() {
 }
 
 #[test]
-fn what_is_wrong_with_a_flag_is_one_line_and_the_exit_status_is_1() {
+fn an_unusable_flag_is_one_line_and_the_exit_status_is_1() {
     let folder = folder();
     fs::write(
         folder.path().join("text"),

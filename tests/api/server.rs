@@ -1,5 +1,5 @@
-//! The development server: its start, its files, its ports and its authorizer. `local/tests` tests it
-//! as a process.
+//! The development server: its start, its files, its ports and its authorizer. `local/tests` tests
+//! it as a process.
 
 use std::fs;
 use std::path::Path;

@@ -123,7 +123,8 @@ impl Browser {
             .expect("JSON")
     }
 
-    /// Runs a script in the page. Returns the value that it passes to the callback after its arguments.
+    /// Runs a script in the page. Returns the value that it passes to the callback after its
+    /// arguments.
     pub(crate) async fn run(&self, script: &str, argument: Value) -> Value {
         let value = self.client.execute_async(script, vec![argument]).await;
         serde_json::to_value(value.expect("a value")).expect("JSON")
@@ -181,6 +182,18 @@ impl Browser {
             serde_json::from_str(&response.text().await.expect("a body")).expect("JSON");
         log["value"].as_array().unwrap_or_else(|| panic!("{log}")).clone()
     }
+}
+
+/// Clicks a button of a message. It shows only under the mouse pointer, so a script clicks it.
+pub(crate) async fn click_tool(browser: &Browser, seq: u32, action: &str) {
+    let button = format!("[data-seq=\"{seq}\"] [data-action={action}]");
+    browser.find(&button).await;
+    browser.eval(&format!("document.querySelector({}).click()", json!(button))).await;
+}
+
+/// Returns the JavaScript expression for the text of an element, `undefined` if it is absent.
+pub(crate) fn element_text(css: &str) -> String {
+    format!("document.querySelector({})?.textContent", json!(css))
 }
 
 fn capabilities(screen: Screen, data: &Path) -> Value {

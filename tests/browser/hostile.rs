@@ -1,9 +1,9 @@
-//! Hostile web pages: what a page that is open on the developer's machine can do with the development
-//! server's ports.
+//! Hostile web pages: what a page that is open on the developer's machine can do with the
+//! development server's ports.
 //!
 //! Two kinds of pages attack, in a real browser: one of another origin, and one whose host name
-//! resolves to 127.0.0.1 (DNS rebinding, here by a rule of the browser's resolver). Each tries to read
-//! and to change the table through the API's port and the engine's port.
+//! resolves to 127.0.0.1 (DNS rebinding, here by a rule of the browser's resolver). Each tries to
+//! read and to change the table through the API's port and the engine's port.
 
 use axum::Router;
 use axum::response::Html;
@@ -21,8 +21,8 @@ const SECRET: &str = "Ada-the-secret";
 /// A name that attacks write.
 const MARK: &str = "Mallory";
 
-/// Sends requests one after the other. Returns a line for each: the type of the response, its status and
-/// its body as far as the page can read them, or "blocked".
+/// Sends requests one after the other. Returns a line for each: the type of the response, its
+/// status and its body as far as the page can read them, or "blocked".
 const SEND: &str = r"
     const [requests, done] = arguments;
     const send = async ({ url, bare, ...init }) => {
@@ -85,7 +85,10 @@ impl Target {
             json!({ "url": profiles, "method": "POST", "headers": json, "body": create }),
             json!({ "url": profiles, "method": "POST", "headers": text, "body": create }),
             json!({ "url": profiles, "method": "POST", "mode": "no-cors", "body": create }),
-            json!({ "url": profiles, "method": "POST", "mode": "no-cors", "body": create, "bare": true }),
+            // Without a content type.
+            json!({
+                "url": profiles, "method": "POST", "mode": "no-cors", "body": create, "bare": true,
+            }),
             json!({ "url": profile, "method": "PATCH", "headers": json, "body": update }),
             json!({ "url": profile, "method": "DELETE" }),
         ]

@@ -3,7 +3,7 @@
 use fantoccini::key::Key;
 use tests::service::{Api, json};
 
-use crate::driver::{Browser, DESKTOP, PHONE, Screen};
+use crate::driver::{Browser, DESKTOP, PHONE, Screen, click_tool};
 
 const SCREENS: [Screen; 4] = [
     Screen { width: 320, height: 640, touch: true },
@@ -61,9 +61,7 @@ async fn long_names_words_and_urls_fit_on_every_screen() {
         let right = "document.querySelector('#composer button').getBoundingClientRect().right";
         let right = browser.eval(right).await.as_f64().expect("a number");
         assert!(right > 0.0 && right <= f64::from(screen.width), "Post ends at {right}");
-        browser
-            .eval("document.querySelector('[data-seq=\"10\"] [data-action=edit]').click()")
-            .await;
+        click_tool(&browser, 10, "edit").await;
         assert_fits(&browser, screen, "the dialog").await;
         browser.close("").await;
     }

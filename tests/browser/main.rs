@@ -6,11 +6,15 @@
 //!
 //! - `driver`: starts and drives the browser
 //! - `page`: profiles, conversations and messages on a desktop
+//! - `following`: what other clients change appears
+//! - `changing`: edits of what another client has changed, and posts that must wait
 //! - `layout`: long names and words on every width, and touch screens
 //! - `problems`: failures, as the page shows them
 //! - `hostile`: pages of other origins, which must not reach the development server's ports
 
+mod changing;
 mod driver;
+mod following;
 mod hostile;
 mod layout;
 mod page;

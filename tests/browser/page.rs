@@ -3,7 +3,7 @@
 use fantoccini::key::Key;
 use tests::service::{Api, json};
 
-use crate::driver::{Browser, DESKTOP};
+use crate::driver::{Browser, DESKTOP, click_tool};
 
 /// Creates a profile and a conversation with ten messages through the API, and opens it.
 async fn open_conversation(api: &Api) -> Browser {
@@ -66,16 +66,12 @@ async fn markup_in_a_message_is_shown_as_text() {
 async fn a_message_can_be_edited_and_deleted() {
     let api = Api::start_isolated().await;
     let browser = open_conversation(&api).await;
-    // The buttons show only under the mouse pointer, so a script clicks them.
-    let click = |seq: u32, action: &str| {
-        format!("document.querySelector('[data-seq=\"{seq}\"] [data-action={action}]').click()")
-    };
-    browser.eval(&click(1, "edit")).await;
+    click_tool(&browser, 1, "edit").await;
     browser.fill("#edit-text", "The first message").await;
     browser.click("#edit-message button.primary").await;
     browser.wait_for_text("[data-seq=\"1\"] .text", "The first message").await;
     browser.wait_for_text("[data-seq=\"1\"] .change", "Edited").await;
-    browser.eval(&click(2, "delete")).await;
+    click_tool(&browser, 2, "delete").await;
     browser.click("#confirm button.danger").await;
     browser.wait_for_text("[data-seq=\"2\"] .change", "This message was deleted").await;
     let text = browser.eval("document.querySelector('[data-seq=\"2\"]').textContent").await;

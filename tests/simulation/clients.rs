@@ -1,14 +1,17 @@
-//! Clients of one conversation: they post, repeat requests, give up, edit, delete, poll and read.
+//! Clients that post: they repeat requests and give up. Some edit or delete what they posted.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use serde_json::{Value, json};
-use tests::guarantees::{Change, Post, Response};
-use tokio::time::{sleep, timeout};
+use serde_json::json;
+use tests::dynamodb::invocations::Crash;
+use tests::guarantees::{Post, Response};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::world::{Ask, World};
+use crate::changers::{delete_message, edit_message};
+use crate::requests::Ask;
+use crate::world::World;
 
 /// A client that posts some messages, and edits or deletes some of them.
 pub(crate) async fn poster(world: Arc<World>, mut rng: Rng, client: usize, author: usize) {
@@ -23,8 +26,11 @@ pub(crate) async fn poster(world: Arc<World>, mut rng: Rng, client: usize, autho
         };
         let Some(seq) = post_until_known(&world, &mut rng, &post).await else { continue };
         match rng.u32(..12) {
-            0 => delete_until_confirmed(&world, &mut rng, post.conversation, seq).await,
-            1 | 2 => edit(&world, &post, seq).await,
+            0 => delete_message(&world, &mut rng, post.conversation, seq).await,
+            1 | 2 => {
+                let text = format!("edited {}", post.name);
+                edit_message(&world, &mut rng, post.conversation, seq, text).await;
+            }
             _ => {}
         }
     }
@@ -59,7 +65,7 @@ pub(crate) async fn post_until_known(
             // Some clients repeat although the post is stored.
             Some(Response::Stored(_)) if key.is_some() && rng.u32(..4) == 0 => {}
             Some(Response::Undecided) if key.is_some() => {}
-            Some(Response::Refused(503)) => sleep(Duration::from_secs(1) / world.haste).await,
+            Some(Response::Refused(429 | 503)) => sleep(Duration::from_secs(1) / world.haste).await,
             _ => break,
         }
         // Many repeat immediately, while the first attempt may still be committed.
@@ -96,112 +102,58 @@ async fn once(world: &Arc<World>, rng: &mut Rng, post: &Post, key: Option<String
 
 /// Sends one request to post.
 pub(crate) async fn send(world: &World, post: &Post, key: Option<String>) -> Response {
+    send_until(world, post, key, world.draw_crash("create-message")).await
+}
+
+/// Sends one request to post, to a function that dies at this point.
+async fn send_until(world: &World, post: &Post, key: Option<String>, crash: Crash) -> Response {
     let author = &world.authors[post.author];
     let body = json!({ "author_id": author, "text": "x", "metadata": { "name": post.name } });
     let path = vec![world.path(post.conversation)];
     let ask = Ask { function: "create-message", path, key, body, ..Ask::default() };
-    let answer = world.ask(ask).await;
+    let answer = world.ask_until(ask, crash).await;
     match answer.status {
-        201 if answer.replayed && !post.keyed => {
-            world.violation(format!("a replay without a key: {post:?}"));
+        201 => {
+            if answer.replayed && !post.keyed {
+                world.violation(format!("a replay without a key: {post:?}"));
+            }
+            let seq = answer.body["seq"].as_u64().unwrap_or_default();
+            world.known().stored.push((post.conversation, seq, Instant::now()));
             Response::Stored(answer.body)
         }
-        201 => Response::Stored(answer.body),
         410 => Response::Gone,
         500 => Response::Undecided,
         status => Response::Refused(status),
     }
 }
 
-fn message_path(world: &World, conversation: usize, seq: u64) -> Vec<(&'static str, String)> {
-    vec![world.path(conversation), ("seq", seq.to_string())]
-}
-
-async fn edit(world: &World, post: &Post, seq: u64) {
-    let Post { name, conversation, .. } = post;
-    let path = message_path(world, *conversation, seq);
-    let body = json!({ "text": format!("edited {name}") });
-    let ask = Ask { function: "update-message", path, body, ..Ask::default() };
-    let confirmed = match world.ask(ask).await.status {
-        200 => true,
-        404 if world.known().deleted_conversations.contains(conversation) => false,
-        500 | 503 => false,
-        status => return world.violation(format!("update-message answered {status}")),
+/// More posts at once than a conversation admits in a second. All functions die after they have reserved
+/// a place. Then some clients are refused.
+pub(crate) async fn crowd(world: Arc<World>, mut rng: Rng) {
+    world.pause(&mut rng, 2000).await;
+    let post = |number: usize, author: usize| {
+        let name = format!("crowd-{number}");
+        Post { name, author, conversation: 0, keyed: false, responses: Vec::new() }
     };
-    world.known().edits.push(Change { conversation: *conversation, seq, confirmed });
-}
-
-/// Deletes a message until the response confirms it; deleting it again confirms it again.
-async fn delete_until_confirmed(world: &World, rng: &mut Rng, conversation: usize, seq: u64) {
-    let index = {
-        let mut known = world.known();
-        known.deletions.push(Change { conversation, seq, confirmed: false });
-        known.deletions.len() - 1
-    };
-    for _ in 0..rng.u32(1..6) {
-        let path = message_path(world, conversation, seq);
-        let ask = Ask { function: "delete-message", path, ..Ask::default() };
-        match world.ask(ask).await.status {
-            204 => {
-                world.known().deletions[index].confirmed = true;
-                if rng.bool() {
-                    return;
-                }
+    let mut tasks = Vec::new();
+    for number in 0..310 {
+        let post = post(number, rng.usize(..world.authors.len()));
+        let (world, mut rng) = (world.clone(), rng.fork());
+        tasks.push(tokio::spawn(async move {
+            // The first one begins a new second for the admission.
+            if number > 0 {
+                sleep(Duration::from_millis(100)).await;
+                world.pause(&mut rng, 100).await;
             }
-            404 if world.known().deleted_conversations.contains(&conversation) => return,
-            500 | 503 => world.pause(rng, 1000).await,
-            status => return world.violation(format!("delete-message answered {status}")),
-        }
+            let response = send_until(&world, &post, None, Crash::AtResponse(2)).await;
+            world.known().posts.push(Post { responses: vec![response], ..post });
+        }));
     }
-}
-
-/// Polls a conversation by `after` until the world is done and nothing more follows.
-pub(crate) async fn poller(world: Arc<World>, mut rng: Rng, conversation: usize) {
-    let mut seen: Vec<Value> = Vec::new();
-    loop {
-        let last_round = world.is_done();
-        let after = seen.last().map_or("0".to_owned(), |message| message["seq"].to_string());
-        let query = vec![("after", after), ("limit", rng.u32(1..=20).to_string())];
-        let path = vec![world.path(conversation)];
-        let ask = Ask { function: "list-messages", path, query, ..Ask::default() };
-        let answer = world.ask(ask).await;
-        let page = answer.body["results"].as_array().cloned().unwrap_or_default();
-        match answer.status {
-            200 if last_round && page.is_empty() => break,
-            200 => seen.extend(page),
-            404 if world.known().deleted_conversations.contains(&conversation) => break,
-            500 | 503 => {}
-            status => world.violation(format!("a poll answered {status}")),
-        }
-        world.pause(&mut rng, 500).await;
+    for task in tasks {
+        task.await.expect("no panic");
     }
-    world.known().polled[conversation] = seen;
-}
-
-/// Reads the newest page of a conversation now and then.
-pub(crate) async fn reader(world: Arc<World>, mut rng: Rng, conversation: usize) {
-    for _ in 0..8 {
-        world.pause(&mut rng, 600).await;
-        let path = vec![world.path(conversation)];
-        let ask = Ask { function: "get-conversation", path, ..Ask::default() };
-        let answer = world.ask(ask).await;
-        match answer.status {
-            200 => check_page(&world, &answer.body),
-            404 if world.known().deleted_conversations.contains(&conversation) => break,
-            503 => {}
-            status => world.violation(format!("get-conversation answered {status}")),
-        }
-    }
-}
-
-/// Checks that a page of the newest messages has no gap, and nothing above `last_seq`.
-fn check_page(world: &World, body: &Value) {
-    let results = body["messages"]["results"].as_array().into_iter().flatten();
-    let seqs: Vec<u64> = results.filter_map(|message| message["seq"].as_u64()).collect();
-    let unbroken = seqs.windows(2).all(|pair| pair[0] == pair[1] + 1)
-        && (seqs.len() == 50 || seqs.last().is_none_or(|last| *last == 1));
-    let last_seq = &body["last_seq"];
-    if !unbroken || last_seq.as_u64() < seqs.first().copied() {
-        world.violation(format!("a page with a gap: {seqs:?}, last_seq {last_seq}"));
+    for number in 310..313 {
+        let post = post(number, rng.usize(..world.authors.len()));
+        post_until_known(&world, &mut rng, &post).await;
     }
 }

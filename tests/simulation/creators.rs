@@ -7,12 +7,13 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::world::{Answer, Ask, Creation, World};
+use crate::requests::{Answer, Ask};
+use crate::world::{Creation, World};
 
 /// Creates a resource with this body, however long it takes. Returns its id.
 pub(crate) async fn create(world: &World, rng: &mut Rng, function: &str, body: Value) -> String {
     let name = body["first_name"].as_str().or(body["subject"].as_str()).unwrap_or_default();
-    let (name, keyed) = (name.to_owned(), rng.bool());
+    let (name, keyed) = (name.to_owned(), rng.u32(..3) == 0);
     let key = keyed.then(|| format!("create-{}", name.replace(' ', "-")));
     let mut undecided = 0;
     loop {
@@ -43,7 +44,7 @@ pub(crate) async fn create(world: &World, rng: &mut Rng, function: &str, body: V
             }
         }
         if let Some(id) = id {
-            let creation = Creation { name, keyed, undecided, deleted: None };
+            let creation = Creation { id: id.clone(), name, keyed, undecided, deleted: None };
             world.known().creations.push(creation);
             return id;
         }
@@ -53,17 +54,17 @@ pub(crate) async fn create(world: &World, rng: &mut Rng, function: &str, body: V
 
 /// Creates profiles and deletes each of them immediately, until that is confirmed.
 pub(crate) async fn creator(world: Arc<World>, mut rng: Rng) {
-    for number in 0..rng.usize(1..4) {
+    for number in 0..rng.usize(2..8) {
         world.pause(&mut rng, 500).await;
         let name = format!("Visitor {number}");
         let body = json!({ "first_name": name });
         let id = create(&world, &mut rng, "create-profile", body).await;
-        let path = vec![("profile_id", id)];
+        let path = vec![("profile_id", id.clone())];
         let confirmed = delete(&world, &mut rng, "delete-profile", path.clone()).await;
-        world.mark_deleted(&name, confirmed);
+        world.mark_deleted(&id, confirmed);
         let ask = Ask { function: "get-profile", path, ..Ask::default() };
         let status = world.ask(ask).await.status;
-        if confirmed && !matches!(status, 404 | 503) {
+        if confirmed && !matches!(status, 404 | 500 | 503) {
             world.violation(format!("a deleted profile answered {status}"));
         }
     }

@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use tests::dynamodb::invocations::Crash;
 use tests::guarantees::Post;
 use tokio::time::sleep;
 
+use crate::changers::{edit_message, rename};
 use crate::clients::post_until_known;
 use crate::creators::delete;
-use crate::world::{Ask, World};
+use crate::requests::Ask;
+use crate::stored::Stored;
+use crate::world::World;
 
 /// The time from a deletion until the items are removed.
 const RETENTION: Duration = Duration::from_secs(10 * 60);
@@ -24,7 +28,7 @@ pub(crate) async fn deleter(world: Arc<World>, mut rng: Rng) {
         world.known().deleted_conversations.push(conversation);
         let path = vec![world.path(conversation)];
         let confirmed = delete(&world, &mut rng, "delete-conversation", path).await;
-        world.mark_deleted(&format!("Conversation {conversation}"), confirmed);
+        world.mark_deleted(&world.conversations[conversation], confirmed);
         // Nothing is due yet. A job that removed items now would leave some.
         for _ in 0..rng.u32(3..12) {
             purge(&world).await;
@@ -37,28 +41,25 @@ pub(crate) async fn deleter(world: Arc<World>, mut rng: Rng) {
         world.known().deleted_profiles.push(author);
         let path = vec![("profile_id", world.authors[author].clone())];
         let confirmed = delete(&world, &mut rng, "delete-profile", path).await;
-        world.mark_deleted(&format!("Author {author}"), confirmed);
+        world.mark_deleted(&world.authors[author], confirmed);
     }
 }
 
-/// Runs the job once. Returns whether it succeeded.
+/// Runs the job once. It may die. Returns whether it succeeded.
 async fn purge(world: &World) -> bool {
-    let deadline = tokio::time::Instant::now() + INVOCATION / world.haste.min(2);
-    let table = world.table.for_request(deadline);
-    let succeeded = functions::jobs::purge_deleted(table).await.is_ok();
-    world.dynamodb.note(&format!("purge-deleted {succeeded}"));
-    succeeded
+    world.purge(INVOCATION / world.haste.min(2), world.draw_crash("purge-deleted")).await
 }
 
-/// Waits for the end of the retention, runs the job while late requests arrive, and checks that
-/// nothing of the deleted conversations remains.
-pub(crate) async fn purge_when_due(world: &Arc<World>, rng: &mut Rng, trouble: u32) {
-    let deleted = marked(world);
+/// Waits for the end of the retention, runs the job while late requests arrive, and checks that nothing
+/// of the deleted conversations remains.
+pub(crate) async fn purge_when_due(world: &Arc<World>, rng: &mut Rng) {
+    let mut deleted = world.known().deleted_conversations.clone();
+    deleted.retain(|conversation| is_marked(world, *conversation));
     if deleted.is_empty() {
         return;
     }
     sleep(RETENTION - Duration::from_secs(20)).await;
-    world.dynamodb.storm(trouble);
+    world.storm();
     let mut late = Vec::new();
     for (number, conversation) in deleted.iter().enumerate() {
         late.push(tokio::spawn(late_requests(world.clone(), rng.fork(), number, *conversation)));
@@ -75,22 +76,24 @@ pub(crate) async fn purge_when_due(world: &Arc<World>, rng: &mut Rng, trouble: u
     for task in late {
         task.await.expect("no panic");
     }
-    world.dynamodb.calm();
-    sleep(Duration::from_secs(20)).await;
-    if !purge(world).await {
+    world.calm();
+    sleep(Duration::from_secs(40)).await;
+    if !world.purge(INVOCATION, Crash::Never).await {
         world.violation("purge-deleted failed without a fault".to_owned());
     }
-    // An attempt that arrives now would leave an item that the job does not find.
-    sleep(Duration::from_secs(20)).await;
+    // What a late attempt has stored in between, the job would not find.
+    sleep(Duration::from_secs(40)).await;
     check_removed(world, &deleted);
 }
 
-/// Posts into a deleted conversation, repeats an earlier post, and reads it.
+/// Posts into a deleted conversation, repeats an earlier post, edits, renames, deletes and reads.
 async fn late_requests(world: Arc<World>, mut rng: Rng, number: usize, conversation: usize) {
-    let before = {
+    let (before, place) = {
         let known = world.known();
         let mut posts = known.posts.iter();
-        posts.find(|post| post.conversation == conversation && post.keyed).cloned()
+        let before = posts.find(|post| post.conversation == conversation && post.keyed).cloned();
+        let mut stored = known.stored.iter().filter(|(there, ..)| *there == conversation);
+        (before, stored.next().map(|(_, seq, _)| *seq))
     };
     for attempt in 0..6 {
         world.pause(&mut rng, 6000).await;
@@ -102,33 +105,41 @@ async fn late_requests(world: Arc<World>, mut rng: Rng, number: usize, conversat
             let post = Post { responses: Vec::new(), ..post.clone() };
             post_until_known(&world, &mut rng, &post).await;
         }
-        let path = vec![world.path(conversation)];
-        let ask = Ask { function: "get-conversation", path, ..Ask::default() };
-        let status = world.ask(ask).await.status;
-        if !matches!(status, 404 | 503) {
-            world.violation(format!("a deleted conversation answered {status}"));
+        if let Some(seq) = place {
+            let text = format!("edited late, {number}, {attempt}");
+            edit_message(&world, &mut rng, conversation, seq, text).await;
+        }
+        let subject = format!("Renamed late, {number}, {attempt}");
+        rename(&world, &mut rng, conversation, subject).await;
+        let after = vec![("after", "0.0".to_owned())];
+        let reads = [("get-conversation", Vec::new()), ("list-changes", after)];
+        for (function, query) in reads {
+            let path = vec![world.path(conversation)];
+            let ask = Ask { function, path, query, ..Ask::default() };
+            let status = world.ask(ask).await.status;
+            if !matches!(status, 404 | 500 | 503) {
+                world.violation(format!("{function} of a deleted conversation: {status}"));
+            }
+        }
+        if rng.bool() {
+            let path = vec![world.path(conversation)];
+            let ask = Ask { function: "delete-conversation", path, ..Ask::default() };
+            world.ask(ask).await;
         }
     }
 }
 
-/// Returns the conversations that are marked deleted. A deletion may have failed.
-fn marked(world: &World) -> Vec<usize> {
-    let items = world.dynamodb.all_items("chat");
-    let mut deleted = world.known().deleted_conversations.clone();
-    deleted.retain(|conversation| {
-        let pk = format!("CONVERSATION#{}", world.conversations[*conversation]);
-        items.iter().any(|item| item["pk"]["S"] == *pk && item["deleted_at"].is_object())
-    });
-    deleted
+/// Returns whether a conversation is marked deleted, or gone. A deletion may have failed.
+fn is_marked(world: &World, conversation: usize) -> bool {
+    Stored::read(world).head(&world.conversations[conversation]).is_none()
 }
 
 /// Checks that nothing of the deleted conversations is in the table.
 fn check_removed(world: &World, deleted: &[usize]) {
-    let items = world.dynamodb.all_items("chat");
+    let stored = Stored::read(world);
     for conversation in deleted {
-        let pk = format!("CONVERSATION#{}", world.conversations[*conversation]);
-        let here = items.iter().filter(|item| item["pk"]["S"] == *pk);
-        let keys: Vec<&str> = here.filter_map(|item| item["sk"]["S"].as_str()).collect();
+        let id = &world.conversations[*conversation];
+        let keys = stored.keys(id);
         if keys.is_empty() {
             world.known().purged += 1;
         } else {

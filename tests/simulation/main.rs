@@ -9,11 +9,19 @@
 //! - `SEED`: only this seed, with its trace
 //! - `SOCKET_SEEDS`: the number of seeds over real sockets, in real time
 
+mod attempts;
+mod changers;
 mod clients;
 mod creators;
 mod deletion;
+mod followers;
+mod observed;
 mod outcome;
+mod pollers;
+mod requests;
 mod scenario;
+mod stored;
+mod weather;
 mod world;
 
 use std::env;

@@ -1,18 +1,37 @@
-//! The end of a run: reads everything through the API and checks it.
+//! The state in the end, and everything that contradicts it.
 
 use serde_json::Value;
-use tests::guarantees::{Author, Conversation, History};
+use tests::guarantees::{Author, Conversation, History, Post};
+use tokio::time::Duration;
 
-use crate::world::{Ask, World};
+use crate::attempts;
+use crate::requests::Ask;
+use crate::stored::Stored;
+use crate::world::World;
+
+/// The longest that a reader waits for a stored message.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// Returns everything that does not hold.
 pub(crate) async fn violations(world: &World) -> Vec<String> {
-    let mut history = History::default();
+    let limited = world.weather.posts_per_second > 0 || world.weather.crowd;
+    let mut history = History { limited, ..History::default() };
     for index in 0..world.authors.len() {
         history.authors.push(author(world, index).await);
     }
+    let mut feed_violations = Vec::new();
+    let stored = Stored::read(world);
     for index in 0..world.conversations.len() {
-        history.conversations.push(conversation(world, index).await);
+        let (conversation, subject) = conversation(world, index).await;
+        let messages = conversation.messages.iter().flatten().cloned().collect::<Vec<Value>>();
+        let known = world.known();
+        let followed = known.followed.iter().filter(|followed| followed.conversation == index);
+        for followed in followed.filter(|_| conversation.messages.is_some()) {
+            feed_violations.extend(followed.violations(world, &messages, &subject, &stored));
+        }
+        feed_violations.extend(stored.change_violations(&world.conversations[index]));
+        drop(known);
+        history.conversations.push(conversation);
     }
     let names = names(world).await;
     let known = world.known();
@@ -21,7 +40,20 @@ pub(crate) async fn violations(world: &World) -> Vec<String> {
     history.deletions.clone_from(&known.deletions);
     let mut violations = known.violations.clone();
     violations.extend(history.violations());
-    for creation in &known.creations {
+    violations.extend(feed_violations);
+    violations.extend(attempts::violations(&known.attempts, &known.observed, &stored));
+    drop(known);
+    if world.weather.is_timed() && world.haste == 1 {
+        violations.extend(waiting_violations(world));
+    }
+    violations.extend(creation_violations(world, &names));
+    violations
+}
+
+/// Checks that each creation has as many effects as its responses say.
+fn creation_violations(world: &World, names: &[String]) -> Vec<String> {
+    let mut violations = Vec::new();
+    for creation in &world.known().creations {
         let found = names.iter().filter(|name| **name == creation.name).count();
         let most = if creation.keyed { 1 } else { 1 + creation.undecided };
         let (least, most) = match creation.deleted {
@@ -37,9 +69,34 @@ pub(crate) async fn violations(world: &World) -> Vec<String> {
     violations
 }
 
+/// Checks that no reader waited long for a stored message, whatever gaps were below it.
+fn waiting_violations(world: &World) -> Vec<String> {
+    let known = world.known();
+    let mut violations = Vec::new();
+    let polled = known.polled.iter().map(|polled| {
+        let started = None;
+        (polled.conversation, started, &polled.received)
+    });
+    let followed = known.followed.iter().map(|followed| {
+        let started = Some(followed.started + LONGEST_WAIT);
+        (followed.conversation, started, &followed.received)
+    });
+    for (conversation, started, received) in polled.chain(followed) {
+        let here = known.stored.iter().filter(|(there, ..)| *there == conversation);
+        for (_, seq, stored_at) in here {
+            let Some(received_at) = received.get(seq) else { continue };
+            let waited = received_at.saturating_duration_since(*stored_at);
+            if waited > LONGEST_WAIT && started.is_none_or(|started| started < *stored_at) {
+                violations.push(format!("a reader waited {waited:?} for message {seq}"));
+            }
+        }
+    }
+    violations
+}
+
 /// Joins the posts that were repeated later with the posts that they repeat.
-fn merged(posts: &[tests::guarantees::Post]) -> Vec<tests::guarantees::Post> {
-    let mut merged: Vec<tests::guarantees::Post> = Vec::new();
+fn merged(posts: &[Post]) -> Vec<Post> {
+    let mut merged: Vec<Post> = Vec::new();
     for post in posts {
         match merged.iter_mut().find(|other| other.name == post.name) {
             Some(other) => other.responses.extend(post.responses.iter().cloned()),
@@ -57,39 +114,46 @@ async fn author(world: &World, index: usize) -> Author {
     Author { id, points: answer.body["points"].as_u64(), deleted }
 }
 
-async fn conversation(world: &World, index: usize) -> Conversation {
+/// Returns a conversation with all its messages, and its subject.
+async fn conversation(world: &World, index: usize) -> (Conversation, Value) {
     let path = vec![world.path(index)];
     let ask = Ask { function: "get-conversation", path: path.clone(), ..Ask::default() };
     let head = world.ask(ask).await;
-    let deleted = world.known().deleted_conversations.contains(&index);
+    let deleted = world.is_deleted(index);
     if head.status == 404 && deleted {
-        return Conversation { deleted, ..Conversation::default() };
+        return (Conversation { deleted, ..Conversation::default() }, Value::Null);
     }
     let mut messages: Vec<Value> = Vec::new();
     loop {
         let after = messages.last().map_or("0".to_owned(), |message| message["seq"].to_string());
         let query = vec![("after", after), ("limit", "100".to_owned())];
         let ask = Ask { function: "list-messages", path: path.clone(), query, ..Ask::default() };
-        let page = world.ask(ask).await;
-        let results = page.body["results"].as_array().cloned().unwrap_or_default();
+        let results = world.ask(ask).await.results();
         if results.is_empty() {
             break;
         }
         messages.extend(results);
     }
     let last_seq = head.body["last_seq"].as_u64().unwrap_or(u64::MAX);
-    let polled = Some(world.known().polled[index].clone());
-    Conversation { last_seq, messages: Some(messages), deleted, polled }
+    let known = world.known();
+    let polled = known.polled.iter().find(|polled| polled.conversation == index);
+    let polled = polled.map(|polled| polled.messages.clone());
+    let messages = Some(messages);
+    (Conversation { last_seq, messages, deleted, polled }, head.body["subject"].clone())
 }
 
-/// Returns the names of all profiles and the subjects of all conversations.
+/// Returns the first names of all profiles, and the subjects of all conversations before any rename.
 async fn names(world: &World) -> Vec<String> {
     let mut names = Vec::new();
     for (function, name) in [("list-profiles", "first_name"), ("list-conversations", "subject")] {
         let query = vec![("limit", "100".to_owned())];
         let page = world.ask(Ask { function, query, ..Ask::default() }).await;
-        let results = page.body["results"].as_array().cloned().unwrap_or_default();
-        names.extend(results.iter().filter_map(|result| result[name].as_str()).map(str::to_owned));
+        let known = world.known();
+        for result in page.results() {
+            let creation = known.creations.iter().find(|creation| result["id"] == creation.id);
+            let found = creation.map(|creation| creation.name.as_str()).or(result[name].as_str());
+            names.extend(found.map(str::to_owned));
+        }
     }
     names
 }

@@ -8,12 +8,14 @@ use fastrand::Rng;
 use local::engine;
 use local::template::{TEMPLATE, Template};
 use serde_json::json;
-use shared::Table;
+use shared::{RateLimit, Table};
 use tests::dynamodb::seeded::{Counts, Seeded};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::world::{World, clock};
-use crate::{clients, creators, deletion, outcome};
+use crate::weather::Weather;
+use crate::world::World;
+use crate::{changers, clients, creators, deletion, followers, outcome, pollers};
 
 /// The result of a seed.
 pub(crate) struct Run {
@@ -21,6 +23,9 @@ pub(crate) struct Run {
     pub(crate) trace: Vec<String>,
     pub(crate) counts: Counts,
     pub(crate) posts: usize,
+    pub(crate) changes: usize,
+    pub(crate) followers: usize,
+    pub(crate) crashed_posts: usize,
     pub(crate) purged: usize,
 }
 
@@ -29,6 +34,9 @@ pub(crate) struct Run {
 pub(crate) struct Totals {
     seeds: u64,
     posts: usize,
+    changes: usize,
+    followers: usize,
+    crashed_posts: usize,
     purged: usize,
     counts: Counts,
 }
@@ -37,18 +45,22 @@ impl Totals {
     pub(crate) fn add(&mut self, run: &Run) {
         self.seeds += 1;
         self.posts += run.posts;
+        self.changes += run.changes;
+        self.followers += run.followers;
+        self.crashed_posts += run.crashed_posts;
         self.purged += run.purged;
         self.counts.add(&run.counts);
     }
 
     pub(crate) fn describe(&self, first: u64) -> String {
-        let Self { seeds, posts, purged, counts } = self;
-        let Counts { requests, faults, late, unreadable, views } = counts;
+        let Self { seeds, posts, changes, followers, crashed_posts, purged, counts } = self;
+        let Counts { requests, faults, late, unreadable, closed_gaps, views } = counts;
         format!(
-            "{seeds} seeds from {first}: {posts} posts, {purged} purged conversations, {requests} \
-             requests to the table, {faults} faults ({late} late arrivals, {unreadable} unreadable \
-             responses), {} partial views of transactions, {} early idempotency keys, {} outdated \
-             views of the index",
+            "{seeds} seeds from {first}: {posts} posts, {changes} requests to change something, \
+             {followers} followers, {crashed_posts} crashed posts, {closed_gaps} closed gaps, \
+             {purged} purged conversations, {requests} requests to the table, {faults} faults ({late} \
+             late arrivals, {unreadable} unreadable responses), {} partial views of transactions, {} \
+             early idempotency keys, {} outdated views of the index",
             views.partial, views.early_keys, views.outdated_index
         )
     }
@@ -58,30 +70,38 @@ impl Totals {
 pub(crate) async fn scenario(seed: u64, sockets: bool) -> Run {
     let haste = if sockets { 20 } else { 1 };
     let mut rng = Rng::with_seed(seed ^ 0x5eed);
-    let trouble = *rng.choice(&[0, 5, 15, 40]).expect("a share");
-    let dynamodb = Seeded::new(engine::open(None).expect("a database"), seed, haste);
+    let weather = Weather::draw(&mut rng);
+    let database = engine::open(None).expect("a database");
+    let dynamodb = Seeded::new(database, seed, haste, weather.slow);
     let table = if sockets {
         Table::connect(&dynamodb.listen().await, "chat")
     } else {
         Table::with_http_client(dynamodb.client(), "chat")
     };
-    let table = table.with_clock(clock(haste));
+    let table = table.with_rate_limit(RateLimit(weather.posts_per_second));
     table.create(&Template::parse(TEMPLATE).expect("the template").table).await.expect("a table");
-    let mut world = World::new(table, dynamodb, haste);
-    world.dynamodb.storm(trouble);
+    let mut world = World::new(table, dynamodb, weather, rng.fork(), haste);
+    world.dynamodb.note(&format!("{weather:?}"));
+    world.storm();
     prepare(&mut world, &mut rng).await;
     let world = Arc::new(world);
     use_it(&world, &mut rng).await;
-    let is_deleted = !world.known().deleted_conversations.is_empty();
     // Over sockets the time is real, so nothing becomes due.
-    if is_deleted && !sockets {
-        deletion::purge_when_due(&world, &mut rng, trouble).await;
+    if !sockets {
+        deletion::purge_when_due(&world, &mut rng).await;
     }
     let violations = outcome::violations(&world).await;
-    let posts = world.known().posts.len();
-    let purged = world.known().purged;
-    let (trace, counts) = (world.dynamodb.trace(), world.dynamodb.counts());
-    Run { violations, trace, counts, posts, purged }
+    let known = world.known();
+    Run {
+        violations,
+        trace: world.dynamodb.trace(),
+        counts: world.dynamodb.counts(),
+        posts: known.posts.len(),
+        changes: known.attempts.len(),
+        followers: known.followed.len(),
+        crashed_posts: world.crashed_posts.load(Ordering::Relaxed),
+        purged: known.purged,
+    }
 }
 
 /// Creates the authors and the conversations.
@@ -97,34 +117,59 @@ async fn prepare(world: &mut World, rng: &mut Rng) {
         let id = creators::create(world, rng, "create-conversation", body).await;
         world.conversations.push(id);
     }
-    world.known().polled = vec![Vec::new(); world.conversations.len()];
 }
 
-/// Lets all clients use the service until the posters have finished and every late request has
-/// arrived.
+/// Lets all clients use the service until the writers have finished and every late request has arrived.
 async fn use_it(world: &Arc<World>, rng: &mut Rng) {
-    let mut followers = Vec::new();
-    for conversation in 0..world.conversations.len() {
-        let poller = clients::poller(world.clone(), rng.fork(), conversation);
-        followers.push(tokio::spawn(poller));
-        let reader = clients::reader(world.clone(), rng.fork(), conversation);
-        followers.push(tokio::spawn(reader));
+    let readers = start_readers(world, rng);
+    for writer in start_writers(world, rng) {
+        writer.await.expect("no panic");
     }
+    world.calm();
+    sleep(Duration::from_secs(5) / world.haste).await;
+    world.finish();
+    sleep(Duration::from_secs(35) / world.haste).await;
+    world.end();
+    for reader in readers {
+        reader.await.expect("no panic");
+    }
+}
+
+fn start_readers(world: &Arc<World>, rng: &mut Rng) -> Vec<JoinHandle<()>> {
+    let mut readers = Vec::new();
+    for conversation in 0..world.conversations.len() {
+        let poller = pollers::poller(world.clone(), rng.fork(), conversation);
+        readers.push(tokio::spawn(poller));
+        let reader = pollers::reader(world.clone(), rng.fork(), conversation);
+        readers.push(tokio::spawn(reader));
+        for _ in 0..rng.u32(1..=3) {
+            let follower = followers::follower(world.clone(), rng.fork(), conversation);
+            readers.push(tokio::spawn(follower));
+        }
+        let inventor = followers::inventor(world.clone(), rng.fork(), conversation);
+        readers.push(tokio::spawn(inventor));
+    }
+    readers
+}
+
+fn start_writers(world: &Arc<World>, rng: &mut Rng) -> Vec<JoinHandle<()>> {
     let mut writers = Vec::new();
     for client in 0..rng.usize(2..=5) {
         let author = rng.usize(..world.authors.len());
         let poster = clients::poster(world.clone(), rng.fork(), client, author);
         writers.push(tokio::spawn(poster));
     }
+    for client in 0..rng.usize(0..=3) {
+        writers.push(tokio::spawn(changers::editor(world.clone(), rng.fork(), client)));
+    }
+    for client in 0..rng.usize(0..=2) {
+        writers.push(tokio::spawn(changers::renamer(world.clone(), rng.fork(), client)));
+        writers.push(tokio::spawn(changers::promoter(world.clone(), rng.fork(), client)));
+    }
     writers.push(tokio::spawn(creators::creator(world.clone(), rng.fork())));
     writers.push(tokio::spawn(deletion::deleter(world.clone(), rng.fork())));
-    for writer in writers {
-        writer.await.expect("no panic");
+    if world.weather.crowd {
+        writers.push(tokio::spawn(clients::crowd(world.clone(), rng.fork())));
     }
-    world.dynamodb.calm();
-    sleep(Duration::from_secs(20) / world.haste).await;
-    world.done.store(true, Ordering::Relaxed);
-    for follower in followers {
-        follower.await.expect("no panic");
-    }
+    writers
 }

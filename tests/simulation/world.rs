@@ -1,41 +1,66 @@
-//! The service under test, its virtual clock, and what its clients remember.
+//! The service under test, its clocks, and what its clients remember.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use fastrand::Rng;
 use functions::http::Auth;
-use lambda_http::http::Method;
-use lambda_http::{Body, Context, Request, RequestExt};
-use serde_json::Value;
 use shared::{Table, Time};
+use tests::dynamodb::invocations::{Crash, Invocation};
 use tests::dynamodb::seeded::Seeded;
 use tests::guarantees::{Change, Post};
 use tokio::time::{Instant, sleep};
+
+use crate::attempts::Attempt;
+use crate::followers::Followed;
+use crate::observed::Observed;
+use crate::pollers::Polled;
+use crate::requests::{Answer, Ask};
+use crate::weather::Weather;
+
+/// The most transactions that a post or a change sends.
+const MAX_TRANSACTIONS: u32 = 8;
+/// The clocks of the service run ahead of the start of the simulation by at least this.
+const HEAD_START: Duration = Duration::from_secs(3600);
 
 /// The service and its clients.
 pub(crate) struct World {
     pub(crate) table: Table,
     pub(crate) dynamodb: Arc<Seeded>,
+    pub(crate) weather: Weather,
     pub(crate) authors: Vec<String>,
     pub(crate) conversations: Vec<String>,
     /// Pauses are divided by this, for runs in real time.
     pub(crate) haste: u32,
-    /// True if the followers stop.
-    pub(crate) done: AtomicBool,
+    /// Posts whose function died.
+    pub(crate) crashed_posts: AtomicUsize,
+    started: Instant,
+    /// Draws the clock of each invocation, and whether it dies.
+    rng: Mutex<Rng>,
+    /// Whether functions die.
+    crashing: AtomicBool,
+    /// Whether the writers have finished.
+    finished: AtomicBool,
+    /// Whether the followers stop.
+    done: AtomicBool,
     known: Mutex<Known>,
 }
 
-/// The memory of the clients.
+/// What the clients remember.
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) posts: Vec<Post>,
     pub(crate) edits: Vec<Change>,
     pub(crate) deletions: Vec<Change>,
-    /// The messages that the poller of each conversation saw.
-    pub(crate) polled: Vec<Vec<Value>>,
+    /// Requests to change messages, conversations and profiles.
+    pub(crate) attempts: Vec<Attempt>,
+    /// What the responses showed.
+    pub(crate) observed: Observed,
+    /// The messages that clients know, by conversation and `seq`, with the time of the response.
+    pub(crate) stored: Vec<(usize, u64, Instant)>,
+    pub(crate) polled: Vec<Polled>,
+    pub(crate) followed: Vec<Followed>,
     pub(crate) deleted_conversations: Vec<usize>,
     pub(crate) deleted_profiles: Vec<usize>,
     pub(crate) creations: Vec<Creation>,
@@ -47,45 +72,39 @@ pub(crate) struct Known {
 
 /// A profile or conversation that a client created.
 pub(crate) struct Creation {
+    pub(crate) id: String,
     /// Its first name or subject.
     pub(crate) name: String,
     pub(crate) keyed: bool,
     /// The number of undecided requests before the first 201.
     pub(crate) undecided: usize,
-    /// True if a client tried to delete it, and whether the response confirmed that.
+    /// Whether a client tried to delete it, and whether the response confirmed that.
     pub(crate) deleted: Option<bool>,
 }
 
-/// A response of the service.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Value,
-    pub(crate) replayed: bool,
-}
-
-/// A request to an operation.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ask<'a> {
-    pub(crate) function: &'a str,
-    pub(crate) path: Vec<(&'static str, String)>,
-    pub(crate) query: Vec<(&'static str, String)>,
-    pub(crate) key: Option<String>,
-    pub(crate) body: Value,
-}
-
-/// Returns a clock that follows the runtime's time, which is virtual in a simulation, `haste` times as
-/// fast.
-pub(crate) fn clock(haste: u32) -> impl Fn() -> Time + Send + Sync + Clone + 'static {
-    let start = Time::try_from("2026-01-01T00:00:00.000Z".to_owned()).expect("RFC 3339");
-    let started = Instant::now();
-    move || start.after(started.elapsed() * haste)
-}
-
 impl World {
-    pub(crate) fn new(table: Table, dynamodb: Arc<Seeded>, haste: u32) -> Self {
-        let (authors, conversations, known) = (Vec::new(), Vec::new(), Mutex::default());
-        let done = AtomicBool::new(false);
-        Self { table, dynamodb, authors, conversations, haste, done, known }
+    pub(crate) fn new(
+        table: Table,
+        dynamodb: Arc<Seeded>,
+        weather: Weather,
+        rng: Rng,
+        haste: u32,
+    ) -> Self {
+        Self {
+            table,
+            dynamodb,
+            weather,
+            authors: Vec::new(),
+            conversations: Vec::new(),
+            haste,
+            crashed_posts: AtomicUsize::new(0),
+            started: Instant::now(),
+            rng: Mutex::new(rng),
+            crashing: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+            known: Mutex::default(),
+        }
     }
 
     pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
@@ -96,15 +115,42 @@ impl World {
         self.known().violations.push(what);
     }
 
-    /// Remembers that a client tried to delete a resource.
-    pub(crate) fn mark_deleted(&self, name: &str, confirmed: bool) {
-        let mut known = self.known();
-        let creation = known.creations.iter_mut().find(|creation| creation.name == name);
-        creation.expect("a creation").deleted = Some(confirmed);
+    /// Starts the faults and the crashes.
+    pub(crate) fn storm(&self) {
+        self.dynamodb.storm(self.weather.trouble);
+        self.crashing.store(self.weather.crashes > 0, Ordering::Relaxed);
+    }
+
+    /// Ends the faults and the crashes.
+    pub(crate) fn calm(&self) {
+        self.dynamodb.calm();
+        self.crashing.store(false, Ordering::Relaxed);
+    }
+
+    /// Tells the readers that the writers have finished.
+    pub(crate) fn finish(&self) {
+        self.finished.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells the readers that nothing follows any more.
+    pub(crate) fn end(&self) {
+        self.done.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_done(&self) -> bool {
         self.done.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that a client tried to delete a resource.
+    pub(crate) fn mark_deleted(&self, id: &str, confirmed: bool) {
+        let mut known = self.known();
+        let creation = known.creations.iter_mut().find(|creation| creation.id == id);
+        creation.expect("a creation").deleted = Some(confirmed);
+    }
+
+    /// Returns whether a client tried to delete a conversation.
+    pub(crate) fn is_deleted(&self, conversation: usize) -> bool {
+        self.known().deleted_conversations.contains(&conversation)
     }
 
     /// Returns the path parameter of a conversation.
@@ -117,39 +163,93 @@ impl World {
         sleep(Duration::from_micros(rng.u64(..=longest * 1000)) / self.haste).await;
     }
 
-    /// Calls the function of an operation, as API Gateway would.
+    /// Pauses between two polls: longer when nothing is posted any more.
+    pub(crate) async fn poll_pause(&self, rng: &mut Rng) {
+        let longest = if self.finished.load(Ordering::Relaxed) { 8_000 } else { 500 };
+        self.pause(rng, longest).await;
+    }
+
+    /// Returns the table as one invocation sees it: with a clock of its own.
     ///
-    /// The event has no deadline, because that would be a time of the machine's clock.
+    /// The clock follows the runtime's time, which is virtual in a simulation.
+    pub(crate) fn table_of_invocation(&self, function: &str) -> Table {
+        let start = Time::try_from("2026-01-01T00:00:00.000Z".to_owned()).expect("RFC 3339");
+        let ahead = HEAD_START + self.weather.skew(function, &mut self.rng());
+        let (started, haste) = (self.started, self.haste);
+        self.table.clone().with_clock(move || start.after(ahead + started.elapsed() * haste))
+    }
+
+    fn rng(&self) -> MutexGuard<'_, Rng> {
+        self.rng.lock().expect("no panic")
+    }
+
+    /// Calls the function of an operation, as API Gateway would. The function may die.
     pub(crate) async fn ask(&self, ask: Ask<'_>) -> Answer {
-        let Ask { function, path, query, key, body } = ask;
-        let method = match function.split_once('-').map(|(verb, _)| verb) {
-            Some("create") => Method::POST,
-            Some("update") => Method::PATCH,
-            Some("delete") => Method::DELETE,
-            _ => Method::GET,
+        let crash = self.draw_crash(ask.function);
+        self.ask_until(ask, crash).await
+    }
+
+    /// Calls the function of an operation, which dies at this point.
+    pub(crate) async fn ask_until(&self, ask: Ask<'_>, crash: Crash) -> Answer {
+        let (function, started) = (ask.function, Instant::now());
+        let table = self.table_of_invocation(function);
+        let invocation = Invocation::new(function, crash);
+        let work = local::invoke(function, &table, Auth::Open, ask.into_request());
+        let answer = match invocation.run(work).await {
+            Some(response) => Answer::of(response.expect("a function")),
+            None => Answer::died(),
         };
-        let body = if body.is_null() { Body::Empty } else { Body::Text(body.to_string()) };
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        request.headers_mut().insert("content-type", "application/json".parse().expect("a value"));
-        if let Some(key) = key {
-            request.headers_mut().insert("idempotency-key", key.parse().expect("a value"));
+        self.dynamodb.note(&format!("{function} {} {}", answer.status, answer.code));
+        let is_post = function == "create-message";
+        self.crashed_posts.fetch_add(usize::from(is_post && answer.died), Ordering::Relaxed);
+        self.check_answer(function, &answer, &invocation);
+        if matches!(answer.status, 200 | 201) {
+            let mut known = self.known();
+            let violations = known.observed.record(started, &answer.body);
+            known.violations.extend(violations);
         }
-        let parameters = |pairs: Vec<(&str, String)>| -> HashMap<String, Vec<String>> {
-            pairs.into_iter().map(|(name, value)| (name.to_owned(), vec![value])).collect()
+        answer
+    }
+
+    /// Checks what holds for every response.
+    fn check_answer(&self, function: &str, answer: &Answer, invocation: &Invocation) {
+        let Answer { status, code, retry_after, .. } = answer;
+        let odd = match status {
+            500 => !answer.died && code != "outcome_unknown",
+            503 => *retry_after != Some(1),
+            429 => {
+                !matches!(code.as_str(), "rate_limited" | "conversation_busy")
+                    || retry_after.is_none()
+                    || invocation.writes() > 0
+            }
+            _ => false,
         };
-        let request = request
-            .with_path_parameters(parameters(path))
-            .with_query_string_parameters(parameters(query))
-            .with_lambda_context(Context::default());
-        let response = local::invoke(function, &self.table, Auth::Open, request).await;
-        let response = response.expect("a function");
-        let (status, headers) = (response.status().as_u16(), response.headers());
-        self.dynamodb.note(&format!("{function} {status}"));
-        if status == 503 && headers.get("retry-after").is_none_or(|value| value != "1") {
-            self.violation(format!("{function}: a 503 without Retry-After"));
+        if odd {
+            let writes = invocation.writes();
+            self.violation(format!("{function}: {answer:?} after {writes} writes"));
         }
-        let body = serde_json::from_slice(response.body()).unwrap_or_default();
-        Answer { status, body, replayed: headers.contains_key("idempotency-replayed") }
+        let limited = ["create-message", "update-message", "delete-message", "update-conversation"];
+        if limited.contains(&function) && invocation.transactions() > MAX_TRANSACTIONS {
+            let transactions = invocation.transactions();
+            self.violation(format!("{function} sent {transactions} transactions"));
+        }
+    }
+
+    /// Calls the scheduled function that purges, once. Returns whether it succeeded.
+    pub(crate) async fn purge(&self, time: Duration, crash: Crash) -> bool {
+        let table = self.table_of_invocation("purge-deleted").for_request(Instant::now() + time);
+        let invocation = Invocation::new("purge-deleted", crash);
+        let result = invocation.run(functions::jobs::purge_deleted(table)).await;
+        let succeeded = matches!(result, Some(Ok(())));
+        self.dynamodb.note(&format!("purge-deleted {succeeded}"));
+        succeeded
+    }
+
+    /// Draws the point at which an invocation dies.
+    pub(crate) fn draw_crash(&self, function: &str) -> Crash {
+        match self.crashing.load(Ordering::Relaxed) {
+            true => self.weather.crash(function, &mut self.rng(), self.haste),
+            false => Crash::Never,
+        }
     }
 }

@@ -20,6 +20,8 @@ pub struct History {
     pub edits: Vec<Change>,
     /// Requests to delete a message.
     pub deletions: Vec<Change>,
+    /// Whether posts may be refused with 429.
+    pub limited: bool,
 }
 
 /// A profile that posts.
@@ -95,7 +97,8 @@ impl History {
     /// - a message with a 201 is stored there, with those points and that congratulation;
     /// - a refused request stored nothing, and an undecided one stored at most one message;
     /// - one idempotency key has one effect, and all its responses show the same message;
-    /// - 404 and 410 only if the conversation was deleted, 422 only if the author was;
+    /// - 404 and 410 only if the conversation was deleted, 422 only if the author was, 429 only with a
+    ///   limit;
     /// - confirmed edits and deletions are visible;
     /// - a client that polls sees each message once, in order.
     #[must_use]
@@ -116,7 +119,7 @@ impl History {
             let found = copies.get(&name).copied().unwrap_or_default();
             let here = self.status_violations(post).into_iter();
             let here = here.chain(self.post_violations(post, found));
-            violations.extend(here.map(|what| format!("{what}: {post:?}")));
+            violations.extend(here.map(|what| format!("{what}: {}", describe(post))));
         }
         violations.extend(self.change_violations());
         violations
@@ -161,6 +164,7 @@ impl History {
             let mut points = earned.remove(author.id.as_str()).unwrap_or_default();
             points.extend(self.points_of_deleted_conversations(index));
             points.sort_unstable();
+            let unknown = self.unknown_posts_of_deleted_conversations(index);
             let total = match author.points {
                 Some(total) => total,
                 None if author.deleted => points.last().copied().unwrap_or_default(),
@@ -175,6 +179,7 @@ impl History {
                 // A message that a deleted conversation had may be unknown.
                 points.windows(2).all(|pair| pair[0] < pair[1])
                     && points.last().is_none_or(|last| *last <= total)
+                    && total <= (points.len() + unknown) as u64
             };
             if !holds {
                 violations.push(format!("author {index}: {total} points, earned {points:?}"));
@@ -199,6 +204,18 @@ impl History {
         points.into_values().collect()
     }
 
+    /// Returns how many messages an author may have posted into conversations that are gone, besides
+    /// those with a 201.
+    fn unknown_posts_of_deleted_conversations(&self, author: usize) -> usize {
+        let gone = |post: &&Post| self.conversations[post.conversation].messages.is_none();
+        let posts = self.posts.iter().filter(|post| post.author == author).filter(gone);
+        let unknown = posts.map(|post| match undecided(post) {
+            count if !post.keyed => count,
+            count => usize::from(count > 0 && stored(post).next().is_none()),
+        });
+        unknown.sum()
+    }
+
     /// Checks the statuses of the responses to a post.
     fn status_violations(&self, post: &Post) -> Option<String> {
         let deleted = self.conversations[post.conversation].deleted;
@@ -208,6 +225,7 @@ impl History {
             Response::Refused(404) => deleted,
             Response::Gone => deleted && post.keyed,
             Response::Refused(422) => author_deleted,
+            Response::Refused(429) => self.limited,
             Response::Refused(_) => false,
         };
         let odd = post.responses.iter().find(|response| !allowed(response))?;
@@ -247,7 +265,7 @@ impl History {
                 violations.push("201, but not stored".to_owned());
             }
         }
-        let undecided = post.responses.iter().filter(|r| matches!(r, Response::Undecided)).count();
+        let undecided = undecided(post);
         let (least, most) = if post.keyed {
             let visible = seqs.first().is_some_and(|seq| !is_deleted(*seq));
             (usize::from(visible), usize::from(!seqs.is_empty() || undecided > 0))
@@ -343,8 +361,26 @@ fn at(messages: &[Value], seq: u64) -> Option<&Value> {
     messages.get(usize::try_from(seq).ok()?.checked_sub(1)?)
 }
 
+/// Describes a post and its responses in one line.
+fn describe(post: &Post) -> String {
+    let Post { name, author, conversation, keyed, responses } = post;
+    let responses = responses.iter().map(|response| match response {
+        Response::Stored(message) => format!("201 at {}", message["seq"]),
+        Response::Refused(status) => status.to_string(),
+        Response::Gone => "410".to_owned(),
+        Response::Undecided => "undecided".to_owned(),
+    });
+    let responses = responses.collect::<Vec<_>>().join(", ");
+    let key = if *keyed { "with a key" } else { "without a key" };
+    format!("post {name} of author {author} in conversation {conversation}, {key}: {responses}")
+}
+
 fn is_tenth(message: &Value) -> bool {
     message["points"].as_u64().is_some_and(|points| points > 0 && points.is_multiple_of(10))
+}
+
+fn undecided(post: &Post) -> usize {
+    post.responses.iter().filter(|response| matches!(response, Response::Undecided)).count()
 }
 
 fn stored(post: &Post) -> impl Iterator<Item = &Value> {
@@ -376,87 +412,4 @@ pub fn check_conversation(messages: &[Value]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(seq: u64, points: u64) -> Value {
-        json!({
-            "seq": seq, "type": "text", "author_id": "ada", "points": points, "text": "x",
-            "metadata": { "name": format!("{points}") }, "edited_at": null, "deleted_at": null,
-        })
-    }
-
-    /// A history of ten posts, the last with its congratulation.
-    fn history() -> History {
-        let mut messages: Vec<Value> = (1..=10).map(|number| message(number, number)).collect();
-        let post = |message: &Value| {
-            let mut response = message.clone();
-            response["reward"] =
-                if message["points"] == 10 { json!({ "seq": 11 }) } else { Value::Null };
-            let responses = vec![Response::Stored(response)];
-            let name = message["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            Post { name, keyed: true, responses, ..Post::default() }
-        };
-        let posts = messages.iter().map(post).collect();
-        messages.push(json!({
-            "seq": 11, "type": "action", "author_id": null, "points": 10,
-            "metadata": { "profile_id": "ada", "points": 10 },
-        }));
-        let polled = Some(messages.clone());
-        let conversation =
-            Conversation { last_seq: 11, messages: Some(messages), polled, deleted: false };
-        let author = Author { id: "ada".into(), points: Some(10), deleted: false };
-        let (authors, conversations) = (vec![author], vec![conversation]);
-        History { authors, conversations, posts, ..History::default() }
-    }
-
-    #[test]
-    fn a_correct_history_has_no_violations() {
-        assert_eq!(history().violations(), Vec::<String>::new());
-    }
-
-    #[test]
-    fn each_violation_is_found() {
-        type Break = fn(&mut History);
-        fn messages(history: &mut History) -> &mut Vec<Value> {
-            history.conversations[0].messages.as_mut().expect("messages")
-        }
-        let change = |seq| Change { conversation: 0, seq, confirmed: true };
-        let breaks: [(&str, Break); 13] = [
-            ("seq 4 in place of 3", |h| drop(messages(h).remove(2))),
-            ("last_seq 12", |h| h.conversations[0].last_seq = 12),
-            ("no congratulation", |h| drop(messages(h).pop())),
-            ("not due", |h| messages(h)[10]["metadata"]["points"] = json!(20)),
-            ("11 points, earned", |h| h.authors[0].points = Some(11)),
-            ("author 0 is gone", |h| h.authors[0].points = None),
-            ("201, but not stored", |h| messages(h)[4]["metadata"]["name"] = json!("other")),
-            ("no client posted", |h| drop(h.posts.remove(0))),
-            ("stored 1 times instead of 0 to 0", |h| {
-                h.posts[0].responses = vec![Response::Refused(503)];
-            }),
-            ("Gone without a reason", |h| h.posts[0].responses.push(Response::Gone)),
-            ("one key, several messages", |h| {
-                let other = h.posts[1].responses[0].clone();
-                h.posts[0].responses.push(other);
-            }),
-            ("a response with the congratulation None", |h| {
-                if let Response::Stored(message) = &mut h.posts[9].responses[0] {
-                    message["reward"] = Value::Null;
-                }
-            }),
-            ("a poller saw", |h| {
-                h.conversations[0].polled.as_mut().expect("polled").swap(0, 1);
-            }),
-        ];
-        for (expected, broken) in breaks {
-            let mut history = history();
-            broken(&mut history);
-            let found = history.violations();
-            assert!(found.iter().any(|what| what.contains(expected)), "{expected}: {found:?}");
-        }
-        let edits = History { edits: vec![change(1)], ..history() };
-        assert!(edits.violations()[0].starts_with("200, but not edited"));
-        let deletions = History { deletions: vec![change(1)], ..history() };
-        assert!(deletions.violations()[0].starts_with("204, but not deleted"));
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ const TOKEN_KEY = "access-token";
 const MAX_ATTEMPTS = 5;
 const TIMEOUT = 15_000; // The service's functions time out after 10 s.
 const MAX_WAIT = 10_000; // Report the failure instead of waiting longer than this.
+const MAX_THROTTLED = 60_000; // Report a post that has been refused for this long.
 
 export const token = {
   get: () => sessionStorage.getItem(TOKEN_KEY) ?? "",
@@ -37,6 +38,11 @@ export class Problem extends Error {
     return status === 0 || status === 429 || (status >= 500 && code !== "internal");
   }
 
+  /** Returns whether the service has refused a post for its rate, before storing anything. */
+  get isThrottled() {
+    return ["rate_limited", "conversation_busy"].includes(this.code);
+  }
+
   /**
    * Returns the milliseconds to wait after this many failures: exponential backoff with jitter,
    * at least `Retry-After`.
@@ -47,9 +53,13 @@ export class Problem extends Error {
   }
 }
 
-/** Creates a request without the access token. A POST gets its idempotency key here. */
-export function prepare(method, path, body) {
+/**
+ * Creates a request without the access token. A POST gets its idempotency key here. `version` is
+ * the version that the resource must have, as the user has seen it.
+ */
+export function prepare(method, path, { body, version } = {}) {
   const headers = {};
+  if (version !== undefined) headers["If-Match"] = `"${version}"`;
   const text = body === undefined ? undefined : JSON.stringify(body);
   if (text !== undefined) headers["Content-Type"] = "application/json";
   if (method === "POST") headers["Idempotency-Key"] = idempotencyKey(path, text);
@@ -72,11 +82,14 @@ const shellQuote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 /**
  * Sends a request. Returns `{status, data}` or throws a `Problem`.
  *
- * Repeats the request after transient failures. Every request of the page is safe to repeat: GET,
- * PATCH and DELETE are idempotent, and a POST has an idempotency key.
+ * Repeats the request after transient failures, and calls `onRepeat(problem, delay)` before each
+ * wait. Every request of the page is safe to repeat: GET, PATCH and DELETE are idempotent, and a
+ * POST has an idempotency key. A repeated PATCH may return 412, because the version that it names
+ * is the one before its own first attempt; dialogs.js handles that.
  */
 export async function send(request, { signal, attempts = MAX_ATTEMPTS, onRepeat } = {}) {
-  for (let attempt = 1; ; attempt++) {
+  const throttledUntil = Date.now() + MAX_THROTTLED;
+  for (let failures = 0; ; ) {
     try {
       const response = await exchange(request, signal);
       forgetKey(request);
@@ -84,10 +97,16 @@ export async function send(request, { signal, attempts = MAX_ATTEMPTS, onRepeat 
       return response;
     } catch (problem) {
       if (["gone", "idempotency_key_reused"].includes(problem.code)) forgetKey(request);
-      const isFinal = attempt === attempts || problem.retryAfter > MAX_WAIT;
-      if (!problem.isTransient || isFinal) throw problem;
-      onRepeat?.(problem);
-      const delay = problem.delay(attempt, 500, MAX_WAIT);
+      if (!problem.isTransient) throw problem;
+      let delay = problem.retryAfter + Math.random() * 250;
+      if (problem.isThrottled) {
+        if (Date.now() + delay > throttledUntil) throw problem;
+      } else {
+        failures += 1;
+        if (failures === attempts || problem.retryAfter > MAX_WAIT) throw problem;
+        delay = problem.delay(failures, 500, MAX_WAIT);
+      }
+      onRepeat?.(problem, delay);
       await new Promise((resolve) => setTimeout(resolve, delay));
       signal?.throwIfAborted();
     }
@@ -121,12 +140,14 @@ async function exchange({ method, path, headers, body }, signal) {
 
 /** Messages for codes whose `detail` addresses a programmer. */
 const EXPLANATIONS = {
+  conversation_busy: "This conversation receives too many messages at the moment.",
   gone: "An earlier attempt created this, but it has been deleted. Send it again to create it.",
   idempotency_key_reused:
     "This was sent before with other content. Check whether that was stored, then send it again.",
   internal: "The service has failed.",
   invalid: "Correct the marked fields.",
   outcome_unknown: "The service does not know yet whether this was stored.",
+  rate_limited: "The acting profile posts faster than the service allows.",
   unavailable: "The service is busy and has stored nothing.",
 };
 
@@ -141,7 +162,9 @@ function explain(status, data) {
       : "This service needs an access token.";
     return `${reason} Enter a valid one under “Access token” at the top of the page.`;
   }
-  if (status === 429) return "Too many requests. Try again in a moment.";
+  if (status === 429) {
+    return EXPLANATIONS[data?.code] ?? "Too many requests. Try again in a moment.";
+  }
   if (status === 403 && !data?.detail) return "The access token does not allow this.";
   if (status < 500) {
     const message = EXPLANATIONS[data?.code] ?? data?.detail ?? data?.message;

@@ -1,7 +1,8 @@
 // Entry point of the page: routes and the access token.
 //
-// - api.js: requests; ui.js: parts of the page
+// - api.js: requests; ui.js: parts of the page; dialogs.js: editing and deleting
 // - profiles.js, conversations.js, messages.js: one resource each
+// - log.js: the messages of the open conversation; changes.js: polls for what is new in it
 
 import { Problem, token } from "./api.js";
 import { closeConversation, conversations, openConversation } from "./conversations.js";

@@ -1,10 +1,10 @@
 // Conversations: the list, and the header of the open conversation.
 
+import { openDeletion, openEditor } from "./dialogs.js";
 import { closeMessages, conversationView, openMessages } from "./messages.js";
 import { actingId, nameOf } from "./profiles.js";
 import {
-  $, PagedList, announce, bdi, confirmDelete, deleteResource, onSubmit, openDialog, pluralize,
-  requester, setTitle, showRetries, time,
+  $, PagedList, announce, bdi, onSubmit, pluralize, requester, setTitle, showRetries, time,
 } from "./ui.js";
 
 const newConversation = $("#new-conversation");
@@ -36,12 +36,20 @@ onSubmit(newConversation, async ({ subject }, options) => {
 
 /** Loads and shows a conversation. `reload` opens it again after a failure. */
 export async function openConversation(id, signal, reload) {
-  const options = { signal, ...showRetries(conversationView) };
-  const conversation = await call("GET", `/conversations/${id}`, options);
-  current = conversation;
-  showConversation(conversation);
-  const onNewSeq = (seq) => conversations.update({ ...current, last_seq: seq });
-  openMessages({ id, signal, call, page: conversation.messages, reload, onNewSeq });
+  const load = async (options) => {
+    current = await call("GET", `/conversations/${id}`, { signal, ...options });
+    showCurrent();
+    return current;
+  };
+  openMessages(await load(showRetries(conversationView)), {
+    signal,
+    call,
+    load,
+    reload,
+    onConversation: update,
+    onNewSeq: (last_seq) => update({ id, last_seq }),
+    onDeleted: () => conversations.remove(id),
+  });
 }
 
 export function closeConversation() {
@@ -49,32 +57,50 @@ export function closeConversation() {
   current = null;
 }
 
-function showConversation(conversation) {
-  if (current?.id !== conversation.id) return;
-  current = conversation;
-  const { subject, author, created_at } = conversation;
+/**
+ * Takes a state of the open conversation, or some fields of it. Responses arrive in any order, so
+ * only a higher version counts. `last_seq` has no version and never falls.
+ */
+function update({ last_seq = 0, ...state }) {
+  if (current?.id !== state.id) return;
+  const isNewer = state.version > current.version;
+  if (!isNewer && last_seq <= current.last_seq) return;
+  last_seq = Math.max(last_seq, current.last_seq);
+  current = { ...current, ...(isNewer && state), last_seq };
+  showCurrent();
+}
+
+function showCurrent() {
+  const { subject, author, created_at } = current;
   setTitle(subject);
   $("#conversation-title").textContent = subject;
   const name = bdi(nameOf(author));
   $("#conversation-meta").replaceChildren("Created by ", name, " ", time(created_at));
-  conversations.update(conversation);
+  conversations.update(current);
 }
 
 $("#conversation-edit").addEventListener("click", () => {
-  const { id, subject } = current;
-  openDialog($("#edit-conversation-dialog"), { subject }, async (body, options) => {
-    showConversation(await call("PATCH", `/conversations/${id}`, { body, ...options }));
-    announce("Conversation renamed");
+  openEditor($("#edit-conversation-dialog"), current, {
+    call,
+    path: `/conversations/${current.id}`,
+    valuesOf: ({ subject }) => ({ subject }),
+    show: update,
+    onSaved: () => announce("Conversation renamed"),
   });
 });
 
 $("#conversation-delete").addEventListener("click", () => {
-  const { id, subject } = current;
-  const text = "All its messages are deleted too. This cannot be undone.";
-  confirmDelete(`Delete “${subject}”?`, text, async (_, options) => {
-    await deleteResource(call, `/conversations/${id}`, options);
-    conversations.remove(id);
-    location.hash = "#/conversations";
-    announce("Conversation deleted");
+  const { id } = current;
+  openDeletion(current, {
+    call,
+    path: `/conversations/${id}`,
+    titleOf: ({ subject }) => `Delete “${subject}”?`,
+    text: "All its messages are deleted too. This cannot be undone.",
+    show: update,
+    onDeleted() {
+      conversations.remove(id);
+      location.hash = "#/conversations";
+      announce("Conversation deleted");
+    },
   });
 });

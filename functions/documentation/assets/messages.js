@@ -1,263 +1,97 @@
-// Messages of the open conversation: the log, older pages, polling, posting, editing, deleting.
+// Messages of the open conversation: following, posting, editing, deleting. The log: log.js.
 
 import { Problem, parseJson } from "./api.js";
-import { actingId, fillAvatar, nameOf, updateProfiles } from "./profiles.js";
+import { Follower } from "./changes.js";
+import { openDeletion, openEditor } from "./dialogs.js";
 import {
-  $, announce, asProblem, clearProblem, clone, confirmDelete, notice, onSubmit, openDialog,
-  pluralize, setContentVisible, time,
+  closeLog, findEdit, focusLog, freezeLog, hasNews, isLogEmpty, markDeleted, mergeMessages,
+  newestSeq, openLog, scrollToEnd,
+} from "./log.js";
+import { actingId } from "./profiles.js";
+import {
+  $, announce, asProblem, clearProblem, notice, onSubmit, setContentVisible,
 } from "./ui.js";
 
-const POLL_INTERVAL = 2000;
-const MAX_POLL_INTERVAL = 15_000;
-const GROUP_WINDOW = 5 * 60_000; // Messages by one author share a heading within this time.
-const END_TOLERANCE = 80; // Within this many pixels of the end, the log follows new messages.
-
 export const conversationView = $("#conversation-view");
-const log = $("#messages");
-const scroller = $("#messages-scroll");
-const loadOlder = $("#load-older");
-const toNewest = $("#to-newest");
 const composer = $("#composer");
 
-/**
- * State of the open conversation, or null.
- *
- * - `newest`: seq of the newest message in the log, which has no gaps
- * - `older`: path of the page before the first message in the log, or null
- * - `nextPoll`: time of the next poll
- */
+/** The open conversation: its id, its follower and the options of `openMessages`; or null. */
 let open = null;
 
 const drafts = new Map(); // Composer contents of conversations that were left, by id.
 
-/** Shows the newest page and starts polling, until `signal` is aborted. */
-export function openMessages({ id, signal, call, page, reload, onNewSeq }) {
-  const { results, next } = page;
-  const newest = results[0]?.seq ?? 0;
-  const nextPoll = Date.now() + POLL_INTERVAL;
-  open = { id, signal, call, reload, onNewSeq, newest, older: next, nextPoll };
-  notice(conversationView, newest === 0 ? "No messages yet. Write the first one below." : "");
-  withoutAnnouncing(() => log.replaceChildren(...results.toReversed().map(createElement)));
-  updateGroups(log.children);
-  updateProfiles(...results.map((message) => message.author));
+/**
+ * Shows the newest messages of a conversation and follows it.
+ *
+ * - `call`, `signal`: send requests, and end them
+ * - `load()`: loads the conversation again
+ * - `reload()`: opens it again, when the user asks for it
+ * - `onConversation(state)`, `onNewSeq(seq)`, `onDeleted()`
+ */
+export function openMessages(conversation, options) {
+  const { id, cursor } = conversation;
+  const view = { id, ...options };
+  const { call, signal } = options;
+  view.follower = new Follower(cursor, {
+    path: `/conversations/${id}`,
+    call,
+    signal,
+    hasNews,
+    take: ({ conversation, results }) => {
+      view.onConversation(conversation);
+      takeMessages(results);
+    },
+    restart: async () => {
+      const conversation = await view.load();
+      showMessages(conversation);
+      return conversation.cursor;
+    },
+  });
+  open = view;
+  showMessages(conversation);
   clearProblem(composer);
   for (const name of ["text", "metadata"]) {
     composer.elements[name].value = drafts.get(id)?.[name] ?? "";
   }
   setContentVisible(conversationView, true);
-  watchForOlder();
+  $("#deleted").hidden = true;
   scrollToEnd();
-  poll(open);
+  follow(view);
 }
 
 /** Removes all messages, and keeps the draft in the composer for the next visit. */
 export function closeMessages() {
   if (open) drafts.set(open.id, Object.fromEntries(new FormData(composer)));
   open = null;
-  loadOlder.hidden = toNewest.hidden = true;
-  log.replaceChildren();
+  closeLog();
 }
 
-// The log
-
-const isAtEnd = () =>
-  scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < END_TOLERANCE;
-
-function scrollToEnd() {
-  scroller.scrollTop = scroller.scrollHeight;
-  toNewest.hidden = true;
+function showMessages({ messages }) {
+  const { call, signal } = open;
+  openLog(messages, { call, signal, onEdit: editMessage, onDelete: deleteMessage });
+  showEmptiness();
 }
 
-/** Changes the log without announcing it to screen readers: older messages are not news. */
-function withoutAnnouncing(change) {
-  log.ariaLive = "off";
-  change();
-  requestAnimationFrame(() => (log.ariaLive = "polite"));
+function takeMessages(messages) {
+  if (messages.length === 0) return;
+  mergeMessages(messages);
+  open.onNewSeq(newestSeq());
+  showEmptiness();
 }
 
-function createElement(message) {
-  return message.type === "action" ? createCongratulation(message) : createMessage(message);
+function showEmptiness() {
+  notice(conversationView, isLogEmpty() ? "No messages yet. Write the first one below." : "");
 }
 
-function createCongratulation(message) {
-  const element = clone("congratulation");
-  element.dataset.seq = message.seq;
-  $(".text", element).textContent = message.text;
-  $(".meta", element).append(time(message.created_at));
-  return element;
-}
-
-function createMessage(message) {
-  const element = clone("message");
-  Object.assign(element.dataset, {
-    seq: message.seq,
-    author: message.author_id,
-    createdAt: Date.parse(message.created_at),
-  });
-  $(".text", element).textContent = message.text;
-  fillAvatar($(".avatar", element), message.author);
-  $(".name", element).textContent = nameOf(message.author);
-  const points = pluralize(message.points, "point");
-  $("header .meta", element).append(`${points} · `, time(message.created_at));
-  $(".tools .meta", element).append(`#${message.seq}`, time(message.created_at));
-  const change = $(".change", element);
-  if (message.deleted_at) {
-    element.classList.add("deleted");
-    $(".text", element).remove();
-    change.append("This message was deleted ", time(message.deleted_at));
-  } else if (message.edited_at) {
-    change.append("Edited ", time(message.edited_at));
-  }
-  change.hidden = !change.hasChildNodes();
-  if (Object.keys(message.metadata).length > 0) {
-    $(".metadata", element).hidden = false;
-    $(".metadata pre", element).textContent = JSON.stringify(message.metadata, null, 2);
-  }
-  addTools(element, message);
-  return element;
-}
-
-function addTools(element, message) {
-  for (const button of element.querySelectorAll(".tools button")) {
-    if (message.deleted_at) button.remove();
-    else button.ariaLabel = `${button.textContent} message ${message.seq}`;
-  }
-  $('[data-action="edit"]', element)?.addEventListener("click", () => editMessage(message));
-  $('[data-action="delete"]', element)?.addEventListener("click", () => deleteMessage(message));
-}
-
-/** Hides the headings of messages that follow another one of the same author. */
-function updateGroups(elements) {
-  for (const element of elements) {
-    const { author, createdAt } = element.dataset;
-    const previous = element.previousElementSibling?.dataset;
-    const isContinued = author && author === previous?.author;
-    const isSoon = createdAt - previous?.createdAt < GROUP_WINDOW;
-    element.classList.toggle("continued", Boolean(isContinued && isSoon));
-  }
-}
-
-/**
- * Appends messages that directly follow the newest one. Skips known messages and messages after a
- * gap; the next poll returns the latter again. So the log misses and repeats nothing.
- */
-function appendMessages(messages) {
-  const added = [];
-  for (const message of messages) {
-    if (message.seq !== open.newest + 1) continue;
-    open.newest = message.seq;
-    added.push(message);
-  }
-  if (added.length === 0) return;
-  const follow = isAtEnd();
-  const elements = added.map(createElement);
-  for (const element of elements) element.classList.add("new");
-  notice(conversationView, "");
-  log.append(...elements);
-  updateGroups(elements);
-  updateProfiles(...added.map((message) => message.author));
-  open.onNewSeq(open.newest);
-  if (follow) scrollToEnd();
-  else toNewest.hidden = false;
-}
-
-toNewest.addEventListener("click", scrollToEnd);
-
-let staysAtEnd = true;
-
-scroller.addEventListener("scroll", () => {
-  staysAtEnd = isAtEnd();
-  if (staysAtEnd) toNewest.hidden = true;
-}, { passive: true });
-
-// The composer and an on-screen keyboard take height from the log while the user writes.
-new ResizeObserver(() => staysAtEnd && scrollToEnd()).observe(scroller);
-
-// Older messages load when the user scrolls near the top, or with the button.
-
-const nearTop = new IntersectionObserver(([entry]) => {
-  if (entry.isIntersecting) prependOlder();
-}, { root: scroller, rootMargin: "600px 0px 0px" });
-
-/** Shows the button if there is an older page, and observes it. Observing again reports at once. */
-function watchForOlder() {
-  nearTop.disconnect();
-  loadOlder.textContent = "Load earlier messages";
-  const losesFocus = !open.older && document.activeElement === loadOlder;
-  if (losesFocus) log.focus({ preventScroll: true });
-  loadOlder.hidden = !open.older;
-  if (open.older) nearTop.observe(loadOlder);
-}
-
-async function prependOlder() {
-  const view = open;
-  if (!view?.older || loadOlder.ariaBusy === "true") return;
-  loadOlder.ariaBusy = "true";
-  loadOlder.textContent = "Loading earlier messages…";
-  try {
-    const page = await view.call("GET", view.older, { signal: view.signal });
-    if (view !== open) return;
-    view.older = page.next;
-    const fromEnd = scroller.scrollHeight - scroller.scrollTop;
-    withoutAnnouncing(() => log.prepend(...page.results.toReversed().map(createElement)));
-    updateGroups(log.children);
-    watchForOlder();
-    scroller.scrollTop = scroller.scrollHeight - fromEnd;
-  } catch (error) {
-    if (view.signal.aborted) return;
-    // Stop observing: a page that fails must not be requested in a loop.
-    nearTop.disconnect();
-    loadOlder.textContent = `${asProblem(error).message} Try again`;
-  } finally {
-    loadOlder.ariaBusy = null;
-  }
-}
-
-loadOlder.addEventListener("click", prependOlder);
-
-// New messages: polling, while the tab is visible
-
-let wake = () => {};
-
-/** Waits until the next poll is due and the tab is visible. `wake` makes it check again. */
-async function untilNextPoll(view) {
-  while (!view.signal.aborted && (document.hidden || Date.now() < view.nextPoll)) {
-    await new Promise((resolve) => {
-      wake = resolve;
-      if (!document.hidden) setTimeout(resolve, view.nextPoll - Date.now());
-    });
-  }
-}
-
-document.addEventListener("visibilitychange", () => wake());
-
-async function poll(view) {
-  const showIf = (page) => page.results.length > 0;
+async function follow(view) {
   showConnection("Live");
-  for (let failures = 0; ; ) {
-    await untilNextPoll(view);
-    if (view.signal.aborted) return;
-    try {
-      let next = `/conversations/${view.id}/messages?after=${view.newest}`;
-      while (next) {
-        const page = await view.call("GET", next, { signal: view.signal, attempts: 1, showIf });
-        appendMessages(page.results);
-        next = page.next;
-      }
-      failures = 0;
-      view.nextPoll = Date.now() + POLL_INTERVAL;
-      showConnection("Live");
-    } catch (error) {
-      if (view.signal.aborted) return;
-      const problem = asProblem(error);
-      if (!problem.isTransient) {
-        showConnection("Stopped");
-        return notice(conversationView, problem.message, view.reload);
-      }
-      failures += 1;
-      view.nextPoll = Date.now() + problem.delay(failures, POLL_INTERVAL, MAX_POLL_INTERVAL);
-      showConnection("Reconnecting…");
-    }
+  try {
+    await view.follower.run((isLive) => showConnection(isLive ? "Live" : "Reconnecting…"));
+  } catch (error) {
+    const problem = asProblem(error);
+    if (problem.status === 404) return showAsDeleted(view);
+    showConnection("Stopped");
+    notice(conversationView, problem.message, view.reload);
   }
 }
 
@@ -268,10 +102,26 @@ function showConnection(state) {
   place.dataset.state = state === "Live" ? "live" : "waiting";
 }
 
-// Posting, editing, deleting
+/** Shows that the conversation was deleted. Its messages stay readable until the user leaves. */
+function showAsDeleted(view) {
+  const { text } = Object.fromEntries(new FormData(composer));
+  const hadFocus = composer.contains(document.activeElement);
+  setContentVisible(conversationView, false);
+  $("#messages").hidden = $("#deleted").hidden = false;
+  $("#unposted").hidden = !text.trim();
+  $("#unposted-text").textContent = text;
+  freezeLog();
+  if (hadFocus) focusLog();
+  if (isLogEmpty()) notice(conversationView, "");
+  showConnection("Deleted");
+  announce("This conversation was deleted");
+  view.onDeleted();
+}
+
+// Posting
 
 onSubmit(composer, async ({ text, metadata }, options) => {
-  const { id, call } = open;
+  const { id, call, follower } = open;
   const body = { author_id: actingId(), text };
   if (metadata.trim()) body.metadata = parseMetadata(metadata);
   composer.elements.text.readOnly = true;
@@ -281,14 +131,12 @@ onSubmit(composer, async ({ text, metadata }, options) => {
     drafts.delete(id);
     if (open?.id !== id) return;
     composer.reset();
-    appendMessages([message, reward].filter(Boolean));
+    takeMessages([message, reward].filter(Boolean));
     scrollToEnd();
-    if (open.newest < message.seq) {
-      // Others have posted since the last poll: poll now, to get all messages in order.
-      open.nextPoll = 0;
-      wake();
-    }
+    // Others may have posted since the last poll: poll now, to get all messages in order.
+    if (newestSeq() < message.seq) follower.pollNow();
   } catch (error) {
+    if (error.status === 404) follower.pollNow(); // Finds out whether the conversation is deleted.
     if (open?.id === id) throw error;
     // The user has left the conversation, where the draft remains.
     announce(`A message was not posted: ${asProblem(error).message}`);
@@ -318,35 +166,76 @@ function parseMetadata(text) {
   }
 }
 
+// Editing and deleting
+
 const pathOf = ({ conversation_id, seq }) => `/conversations/${conversation_id}/messages/${seq}`;
 
+/** Shows a changed message, unless the user has left its conversation. */
+function showMessage(message) {
+  if (message.conversation_id === open?.id) mergeMessages([message]);
+}
+
 function editMessage(message) {
-  const { call } = open;
-  const values = { text: message.text, metadata: JSON.stringify(message.metadata, null, 2) };
-  const getFocus = () => $(`[data-seq="${message.seq}"] [data-action="edit"]`, log);
-  openDialog($("#edit-message-dialog"), values, async (body, options) => {
-    if ("metadata" in body) {
-      body.metadata = body.metadata.trim() ? parseMetadata(body.metadata) : null;
-    }
-    replaceMessage(await call("PATCH", pathOf(message), { body, ...options }));
-    announce("Message saved");
-  }, getFocus);
+  openEditor($("#edit-message-dialog"), message, {
+    call: open.call,
+    path: pathOf(message),
+    valuesOf: ({ text, metadata }) => ({ text, metadata: JSON.stringify(metadata, null, 2) }),
+    toPatch: patchMessage,
+    show: showMessage,
+    onSaved: () => announce("Message saved"),
+    getFocus: () => findEdit(message.seq),
+  });
 }
 
 function deleteMessage(message) {
-  const { call } = open;
-  const text = "Its place in the conversation stays, without the text. The author keeps the point.";
-  confirmDelete(`Delete message #${message.seq}?`, text, async (_, options) => {
-    await call("DELETE", pathOf(message), options);
-    replaceMessage({ ...message, text: "", metadata: {}, deleted_at: new Date().toISOString() });
-    announce("Message deleted");
-  }, () => log);
+  openDeletion(message, {
+    call: open.call,
+    path: pathOf(message),
+    titleOf: ({ seq }) => `Delete message #${seq}?`,
+    quoteOf: ({ text }) => text,
+    text: "Its place in the conversation stays, without the text. The author keeps the point.",
+    show: showMessage,
+    onDeleted() {
+      if (message.conversation_id === open?.id) markDeleted(message);
+      announce("Message deleted");
+    },
+    getFocus: () => $("#messages"),
+  });
 }
 
-function replaceMessage(message) {
-  const element = $(`[data-seq="${message.seq}"]`, log);
-  if (message.conversation_id !== open?.id || !element) return;
-  const replacement = createElement(message);
-  element.replaceWith(replacement);
-  updateGroups([replacement]);
+/** Returns the merge patch for the changed fields of a message. */
+function patchMessage({ text, metadata }, message) {
+  const patch = text === undefined ? {} : { text };
+  if (metadata === undefined) return patch;
+  const wanted = metadata.trim() ? parseMetadata(metadata) : {};
+  const merge = isObject(wanted) ? createMergePatch(message.metadata, wanted) : wanted;
+  const isEqual = isObject(merge) && Object.keys(merge).length === 0;
+  return isEqual ? patch : { ...patch, metadata: merge };
 }
+
+/** Returns the merge patch (RFC 7396) that turns a JSON object into another one. */
+function createMergePatch(before, after) {
+  const patch = Object.create(null); // A member may be named `__proto__`.
+  for (const name of Object.keys(before)) {
+    if (!Object.hasOwn(after, name)) patch[name] = null;
+  }
+  for (const [name, value] of Object.entries(after)) {
+    const known = Object.hasOwn(before, name) ? before[name] : undefined;
+    if (JSON.stringify(value) === JSON.stringify(known)) continue;
+    if (value === null) {
+      const reason = `cannot set “${name}” to null, because null removes a member`;
+      throw Problem.invalid({ metadata: [reason] });
+    }
+    if (!isObject(value)) patch[name] = value;
+    else if (!isObject(known)) patch[name] = createMergePatch({}, value);
+    else {
+      const inner = createMergePatch(known, value);
+      if (Object.keys(inner).length > 0) patch[name] = inner;
+    }
+  }
+  return patch;
+}
+
+/** Returns whether a JSON value is an object. Numbers kept as written are not. */
+const isObject = (value) =>
+  value !== null && typeof value === "object" && !Array.isArray(value) && !JSON.isRawJSON?.(value);

@@ -1,9 +1,10 @@
 // Profiles: the list, the selector of the acting profile, and the view of one profile.
 
 import { Problem } from "./api.js";
+import { openDeletion, openEditor } from "./dialogs.js";
 import {
-  $, PagedList, announce, confirmDelete, deleteResource, notice, onSubmit, openDialog,
-  pluralize, requester, setContentVisible, setTitle, showRetries, time,
+  $, PagedList, announce, notice, onSubmit, pluralize, requester, setContentVisible, setTitle,
+  showRetries, time,
 } from "./ui.js";
 
 const POINTS_PER_REWARD = 10;
@@ -50,10 +51,16 @@ onSubmit(newProfile, async (values, options) => {
 /** Shows the newer state of these profiles in the list and in the view. */
 export function updateProfiles(...updated) {
   const latest = new Map(updated.filter(Boolean).map((profile) => [profile.id, profile]));
-  for (const profile of latest.values()) {
-    profiles.update(profile);
-    if (profile.id === shownProfile?.id) showProfile(profile);
+  for (const [id, profile] of latest) {
+    profiles.update(newer(profile, profiles.items.get(id)));
+    if (id === shownProfile?.id) showProfile(newer(profile, shownProfile));
   }
+}
+
+/** Returns the newer state of a profile: responses arrive in any order. Points never fall. */
+function newer(profile, known = profile) {
+  const latest = profile.version >= known.version ? profile : known;
+  return { ...latest, points: Math.max(profile.points, known.points) };
 }
 
 // The acting profile
@@ -131,23 +138,29 @@ $("#profile-act").addEventListener("click", () => {
 });
 
 $("#profile-edit").addEventListener("click", () => {
-  const { id, first_name, last_name, job_title } = shownProfile;
-  const values = { first_name, last_name, job_title };
-  openDialog($("#edit-profile-dialog"), values, async (body, options) => {
-    updateProfiles(await call("PATCH", `/profiles/${id}`, { body, ...options }));
-    announce("Profile saved");
+  openEditor($("#edit-profile-dialog"), shownProfile, {
+    call,
+    path: `/profiles/${shownProfile.id}`,
+    valuesOf: ({ first_name, last_name, job_title }) => ({ first_name, last_name, job_title }),
+    show: (profile) => updateProfiles(profile),
+    onSaved: () => announce("Profile saved"),
   });
 });
 
 $("#profile-delete").addEventListener("click", () => {
-  const { id, full_name } = shownProfile;
-  const text = "Its messages remain, without a name. This cannot be undone.";
-  confirmDelete(`Delete ${full_name}?`, text, async (_, options) => {
-    await deleteResource(call, `/profiles/${id}`, options);
-    shownProfile = null;
-    if (selector.value === id) setActing(null);
-    profiles.remove(id);
-    location.hash = "#/profiles";
-    announce("Profile deleted");
+  const { id } = shownProfile;
+  openDeletion(shownProfile, {
+    call,
+    path: `/profiles/${id}`,
+    titleOf: ({ full_name }) => `Delete ${full_name}?`,
+    text: "Its messages remain, without a name. This cannot be undone.",
+    show: (profile) => updateProfiles(profile),
+    onDeleted() {
+      shownProfile = null;
+      if (selector.value === id) setActing(null);
+      profiles.remove(id);
+      location.hash = "#/profiles";
+      announce("Profile deleted");
+    },
   });
 });

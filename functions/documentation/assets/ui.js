@@ -1,4 +1,4 @@
-// Parts of the page: templates, times, avatars, shown requests, forms, dialogs and paged lists.
+// Parts of the page: templates, times, shown requests, forms, notices and paged lists.
 // Independent of the API's resources. Text from users is only ever set as text, never as HTML.
 
 import { Problem, curl, prepare, send } from "./api.js";
@@ -86,8 +86,8 @@ export function requester(panel) {
     setTimeout(() => (copy.textContent = "Copy"), 2000);
   });
 
-  return async function call(method, path, { body, showIf, ...options } = {}) {
-    const request = prepare(method, path, body);
+  return async function call(method, path, { body, version, showIf, ...options } = {}) {
+    const request = prepare(method, path, { body, version });
     const started = performance.now();
     const show = (result) => {
       line.textContent = `${method} ${path}`;
@@ -105,15 +105,6 @@ export function requester(panel) {
   };
 }
 
-/** Deletes a resource. 404 is a success: a repeated DELETE may find nothing to delete. */
-export async function deleteResource(call, path, options) {
-  try {
-    await call("DELETE", path, options);
-  } catch (error) {
-    if (error.status !== 404) throw error;
-  }
-}
-
 async function copyText(element) {
   const text = element.textContent;
   if (navigator.clipboard) return navigator.clipboard.writeText(text).catch(() => select(element));
@@ -125,7 +116,11 @@ const select = (element) => getSelection().selectAllChildren(element);
 
 // Forms
 
-const RETRYING = "No response yet. Trying again…";
+/** Returns what the page shows while it waits to repeat a request. */
+function waitingText({ isThrottled, message }, delay) {
+  if (!isThrottled) return "No response yet. Trying again…";
+  return `${message} Sending again in ${Math.ceil(delay / 1000)} s…`;
+}
 
 /** Returns the error if it is a `Problem`. Throws other errors, which are bugs, to the console. */
 export function asProblem(error) {
@@ -148,7 +143,11 @@ export function onSubmit(form, action) {
       return showProblem(form, Problem.invalid(errors));
     }
     form.ariaBusy = "true";
-    const onRepeat = () => ($('[data-error-for="form"]', form).textContent = RETRYING);
+    const onRepeat = (problem, delay) => {
+      const place = $('[data-error-for="form"]', form);
+      place.textContent = waitingText(problem, delay);
+      place.dataset.waiting = "";
+    };
     try {
       await action(Object.fromEntries(new FormData(form)), { onRepeat });
       clearProblem(form);
@@ -161,7 +160,10 @@ export function onSubmit(form, action) {
 }
 
 export function clearProblem(form) {
-  for (const place of form.querySelectorAll("[data-error-for]")) place.textContent = "";
+  for (const place of form.querySelectorAll("[data-error-for]")) {
+    place.textContent = "";
+    delete place.dataset.waiting;
+  }
   for (const control of form.querySelectorAll("[aria-invalid]")) {
     control.removeAttribute("aria-invalid");
   }
@@ -188,43 +190,6 @@ function showProblem(form, { message, errors, isTransient }) {
 const toSentence = (text) =>
   text.replace(/^./u, (letter) => letter.toUpperCase()).replace(/[^.!?]$/u, "$&.");
 
-// Dialogs
-
-let onDialogSubmit; // The action of the open dialog. Only one is open at a time.
-
-/**
- * Opens a dialog with these values, and closes it when `action(changes, options)` succeeds.
- * `changes` has only the fields that the user changed. If the element that opened the dialog no
- * longer exists then, the result of `getFocus` is focused.
- */
-export function openDialog(dialog, values, action, getFocus) {
-  const form = $("form", dialog);
-  clearProblem(form);
-  for (const name in values) form.elements[name].value = values[name];
-  // Read the values back: a control may normalize them, for example line ends in a textarea.
-  const before = Object.fromEntries(new FormData(form));
-  onDialogSubmit = async (submitted, options) => {
-    const changes = Object.entries(submitted).filter(([name, value]) => value !== before[name]);
-    await action(Object.fromEntries(changes), options);
-    dialog.close();
-    const { activeElement } = document;
-    if (dialog.contains(activeElement) || activeElement === document.body) getFocus?.()?.focus();
-  };
-  dialog.showModal();
-}
-
-for (const dialog of document.querySelectorAll("dialog")) {
-  onSubmit($("form", dialog), (...submitted) => onDialogSubmit(...submitted));
-  $('[data-action="close"]', dialog).addEventListener("click", () => dialog.close());
-}
-
-/** Asks the user to confirm a deletion. */
-export function confirmDelete(title, text, action, getFocus) {
-  $("#confirm-title").textContent = title;
-  $("#confirm-text").textContent = text;
-  openDialog($("#confirm-dialog"), {}, action, getFocus);
-}
-
 // Notices and lists
 
 /** Shows a sentence in place of a panel's content, with a button if `retry` is given. */
@@ -240,7 +205,9 @@ export function notice(panel, text, retry) {
 }
 
 /** Returns options for a request that loads a panel's content: they show when it is repeated. */
-export const showRetries = (panel) => ({ onRepeat: () => notice(panel, RETRYING) });
+export const showRetries = (panel) => ({
+  onRepeat: (problem, delay) => notice(panel, waitingText(problem, delay)),
+});
 
 /**
  * A list of the API in a panel. Loads pages by `next`, fills rows with `fillRow(row, item)`, and

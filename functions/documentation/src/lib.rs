@@ -57,13 +57,16 @@ static INDEX_HTML: File = file!("index.html", HTML);
 static INDEX_JSON: File = file!("index.json", JSON);
 
 /// The other files, by path.
-static FILES: [(&str, File); 13] = [
+static FILES: [(&str, File); 16] = [
     ("/assets/api.js", file!("api.js", JAVASCRIPT)),
     ("/assets/app.css", file!("app.css", CSS)),
     ("/assets/app.js", file!("app.js", JAVASCRIPT)),
+    ("/assets/changes.js", file!("changes.js", JAVASCRIPT)),
     ("/assets/controls.css", file!("controls.css", CSS)),
     ("/assets/conversations.js", file!("conversations.js", JAVASCRIPT)),
+    ("/assets/dialogs.js", file!("dialogs.js", JAVASCRIPT)),
     ("/assets/docs.js", file!("docs.js", JAVASCRIPT)),
+    ("/assets/log.js", file!("log.js", JAVASCRIPT)),
     ("/assets/messages.js", file!("messages.js", JAVASCRIPT)),
     ("/assets/profiles.js", file!("profiles.js", JAVASCRIPT)),
     ("/assets/ui.js", file!("ui.js", JAVASCRIPT)),

@@ -15,7 +15,7 @@ use shared::error::{Conflict, FieldErrors};
 use shared::{Limit, MessageLimit, Quota};
 use utoipa::OpenApi;
 
-/// What describes the whole document. Schemas that only parameters refer to are named here.
+/// The description of the whole document. Schemas that only parameters refer to are named here.
 #[derive(OpenApi)]
 #[openapi(
     info(

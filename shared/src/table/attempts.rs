@@ -47,6 +47,8 @@ pub(super) struct Attempts<'t> {
     effect: Effect,
     made: u32,
     limit: u32,
+    throttled: u32,
+    throttled_limit: u32,
     undecided: bool,
 }
 
@@ -69,7 +71,9 @@ impl Table {
     }
 
     pub(super) fn attempts(&self, effect: Effect) -> Attempts<'_> {
-        Attempts { table: self, effect, made: 0, limit: u32::MAX, undecided: false }
+        let (limit, throttled_limit) = (u32::MAX, u32::MAX);
+        let (made, throttled, undecided) = (0, 0, false);
+        Attempts { table: self, effect, made, limit, throttled, throttled_limit, undecided }
     }
 
     /// Sends a read until it is answered.
@@ -135,6 +139,11 @@ impl Attempts<'_> {
         Self { limit, ..self }
     }
 
+    /// Limits the number of throttled attempts.
+    pub(super) fn throttled_at_most(self, limit: u32) -> Self {
+        Self { throttled_limit: limit, ..self }
+    }
+
     /// Checks that there is time for a write, since a read before it may have taken too long, and that
     /// the limit of attempts is not reached.
     pub(super) fn check_time(&self) -> Result<()> {
@@ -159,7 +168,8 @@ impl Attempts<'_> {
                 cause
             }
         };
-        if self.made >= self.limit {
+        self.throttled += u32::from(throttled);
+        if self.made >= self.limit || self.throttled >= self.throttled_limit {
             return Err(self.qualify(Error::Unavailable(cause)));
         }
         let setback = Setback { made: self.made, left: self.table.time_left(), throttled };
@@ -168,6 +178,11 @@ impl Attempts<'_> {
         };
         sleep(pause).await;
         Ok(())
+    }
+
+    /// Returns whether an attempt is undecided.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.undecided
     }
 
     /// Sets whether an attempt is undecided, when something else has decided it.

@@ -22,19 +22,17 @@ pub type Backoff = fn(Setback) -> Option<Duration>;
 /// Returns a random pause from zero to a bound ("full jitter"), so that requests that collided do not
 /// collide again.
 ///
-/// The bound is a share of the time left, so the requests that have waited longest pause shortest.
-/// After a conflict it starts at 40 ms and doubles up to that share. After throttling it is larger,
-/// because failed attempts use the partition's capacity too. `tests/contention` measures other values.
+/// The bound starts at 40 ms after a conflict, which is about the time of two transactions, and at
+/// 100 ms after throttling, because failed attempts use the partition's capacity too. It doubles with
+/// each attempt, up to a share of the time left, so the requests that have waited longest pause
+/// shortest. `tests/contention` measures it.
 #[must_use]
 pub fn backoff(Setback { made, left, throttled }: Setback) -> Option<Duration> {
     // The next attempt must have its time, even after the longest pause.
     let spare = left.checked_sub(SHORTEST_ATTEMPT)?;
-    let bound = if throttled {
-        left / 3
-    } else {
-        let doubled = 2_u32.saturating_pow(made.saturating_sub(1));
-        Duration::from_millis(40).saturating_mul(doubled).min(left / 6)
-    };
+    let (first, most) = if throttled { (100, left / 3) } else { (40, left / 6) };
+    let doubled = 2_u32.saturating_pow(made.saturating_sub(1));
+    let bound = Duration::from_millis(first).saturating_mul(doubled).min(most);
     Some(bound.min(spare).mul_f64(fastrand::f64()))
 }
 

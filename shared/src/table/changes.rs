@@ -23,6 +23,8 @@ use crate::{Caller, ConversationId, Cursor, Error, Limit, Result, Seq};
 
 /// The most transactions that a change sends.
 pub(super) const MAX_TRANSACTIONS: u32 = 8;
+/// The most throttled transactions among them. Under overload the others need the partition's capacity.
+pub(super) const MAX_THROTTLED: u32 = 2;
 
 /// The changes after a cursor, and what their messages show.
 struct Seen {
@@ -252,17 +254,23 @@ impl Table {
         id: ConversationId,
         mut last_change: u64,
     ) -> Result<()> {
-        let mut attempts = self.attempts(Effect::Transaction).limited(MAX_TRANSACTIONS);
+        let attempts = self.attempts(Effect::Transaction).limited(MAX_TRANSACTIONS);
+        let mut attempts = attempts.throttled_at_most(MAX_THROTTLED);
         loop {
             let writes = self.change_writes(id, last_change, None)?;
-            let reasons = match attempts.transact(writes, Uuid::new_v4()).await? {
+            match attempts.transact(writes, Uuid::new_v4()).await? {
                 Decision::Committed => return Ok(()),
-                Decision::Refused(reasons) => reasons,
-            };
-            if let Some(counter) = reasons.refused::<ChangesItem>(Slot::Counter)? {
-                last_change = counter.unwrap_or_default().last_change;
+                Decision::Refused(reasons) => {
+                    if let Some(counter) = reasons.refused::<ChangesItem>(Slot::Counter)? {
+                        last_change = counter.unwrap_or_default().last_change;
+                    }
+                }
+                Decision::Conflict(reasons) => {
+                    attempts.pause_after(reasons.into_failure()).await?;
+                    let counter: Option<ChangesItem> = self.get_one(Key::changes(id)).await?;
+                    last_change = counter.unwrap_or_default().last_change;
+                }
             }
-            attempts.pause_after(reasons.into_failure()).await?;
         }
     }
 }

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, fmt};
 
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
@@ -70,7 +69,13 @@ impl Table {
         let endpoint = env::var("AWS_ENDPOINT_URL_DYNAMODB").ok().filter(|url| !url.is_empty());
         let amazon = endpoint.is_none() && has_amazon_certificates(&region);
         let trust = if amazon { amazon_roots() } else { TrustStore::default() };
-        let credentials = EnvironmentVariableCredentialsProvider::new();
+        let credentials = Credentials::new(
+            variable("AWS_ACCESS_KEY_ID")?,
+            variable("AWS_SECRET_ACCESS_KEY")?,
+            env::var("AWS_SESSION_TOKEN").ok(),
+            None,
+            "environment",
+        );
         let mut config = tls_config(trust).region(Region::new(region));
         config.set_endpoint_url(endpoint);
         let rate = env::var("POSTS_PER_SECOND").unwrap_or("0".into());

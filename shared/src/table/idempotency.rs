@@ -182,7 +182,7 @@ impl Table {
         loop {
             let reasons = match attempts.transact(writes.clone(), token).await? {
                 Decision::Committed => return Ok(None),
-                Decision::Refused(reasons) => reasons,
+                Decision::Refused(reasons) | Decision::Conflict(reasons) => reasons,
             };
             if reasons.refused::<IgnoredAny>(Slot::Created)?.is_some() {
                 return Ok(None);

@@ -38,6 +38,9 @@ pub(super) enum Decision {
     Committed,
     /// A condition failed.
     Refused(Reasons),
+    /// A conflict or throttling, and no attempt is undecided: nothing was stored, and nothing will be.
+    /// The same transaction may follow, or one that is built on newer values.
+    Conflict(Reasons),
 }
 
 /// Why a transaction was cancelled: one reason for each of its writes.
@@ -45,12 +48,12 @@ pub(super) enum Decision {
 pub(super) struct Reasons(Vec<(Slot, CancellationReason)>);
 
 impl Attempts<'_> {
-    /// Sends a transaction until DynamoDB has decided it: by success or by a failed condition. All
-    /// attempts carry one client token, so at most one is committed, however late they arrive.
+    /// Sends a transaction until it is known whether it is stored. All attempts carry one client token,
+    /// so at most one is committed, however late they arrive.
     ///
-    /// A conflict decides nothing: it proves nothing about an earlier attempt. A failed condition
-    /// decides all attempts, because it fails permanently: places, keys and change numbers that are
-    /// taken stay taken, and `points` only grow.
+    /// While an attempt is undecided, a conflict decides nothing: it proves nothing about the earlier
+    /// attempt. A failed condition decides all attempts, because it fails permanently: places, keys and
+    /// change numbers that are taken stay taken, and `points` only grow.
     ///
     /// # Errors
     /// When time or the limit of attempts is used up. [`Error::OutcomeUnknown`] if the transaction
@@ -81,6 +84,9 @@ impl Attempts<'_> {
                     if reasons.any_condition() {
                         self.set_undecided(false);
                         return Ok(Decision::Refused(reasons));
+                    }
+                    if !self.is_undecided() {
+                        return Ok(Decision::Conflict(reasons));
                     }
                     self.pause_after(reasons.into_failure()).await?;
                 }

@@ -26,20 +26,11 @@ struct Server {
 
 impl Server {
     fn start(binary: &Path, data: &[&str]) -> Self {
-        let free = || {
-            TcpListener::bind("127.0.0.1:0")
-                .and_then(|listener| listener.local_addr())
-                .expect("a port")
-                .port()
-        };
-        let (port, engine) = (free(), free());
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
         let mut command = Command::new(binary);
-        command.args(data).args([
-            "--port",
-            &port.to_string(),
-            "--dynamodb-port",
-            &engine.to_string(),
-        ]);
+        command.args(data).args(["--quiet", "--port", &port.to_string()]);
         command
             .env_remove("AWS_ENDPOINT_URL_DYNAMODB")
             .env_remove("TABLE_NAME")

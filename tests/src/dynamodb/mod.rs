@@ -11,6 +11,7 @@
 //! - [`faults`]: everything that can go wrong with one request, and applying it
 //! - [`seeded`]: faults and latencies drawn from a seed
 //! - [`crate::recorder`]: faults by operation, and a record of requests and responses
+//! - [`invocations`]: which invocation of a function sends a request, and where it dies
 //! - [`capacity`]: latencies and the throughput of a partition, for measurements
 //! - [`transactions`]: the embedded engine with DynamoDB's conflict rule, with transactions that
 //!   become visible item by item, and with an index that lags
@@ -22,6 +23,7 @@
 
 pub mod capacity;
 pub mod faults;
+pub mod invocations;
 mod queries;
 pub mod remote;
 pub mod seeded;
@@ -29,6 +31,7 @@ mod sockets;
 pub mod transactions;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -36,6 +39,7 @@ use axum::http::HeaderMap;
 use local::engine;
 use serde_json::{Value, json};
 
+use invocations::Invocation;
 pub use sockets::listen;
 
 /// A request of DynamoDB's JSON protocol.
@@ -47,13 +51,16 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The parsed body.
     pub body: Value,
+    /// The invocation that sends it, if that is known.
+    pub sender: Option<Arc<Invocation>>,
 }
 
 impl Request {
     /// Parses a request.
     #[must_use]
     pub fn new(target: String, headers: HeaderMap, body: &[u8]) -> Self {
-        Self { target, headers, body: serde_json::from_slice(body).expect("JSON") }
+        let body = serde_json::from_slice(body).expect("JSON");
+        Self { target, headers, body, sender: None }
     }
 
     /// Returns the operation, for example `Query`.
@@ -66,6 +73,15 @@ impl Request {
     #[must_use]
     pub fn with_body(&self, body: Value) -> Self {
         Self { body, ..self.clone() }
+    }
+
+    /// Returns the key of the item that a write of one item writes.
+    pub(crate) fn written_item(&self) -> Option<ItemKey> {
+        match self.operation() {
+            "PutItem" => Some(ItemKey::of(&self.body["Item"])),
+            "UpdateItem" | "DeleteItem" => Some(ItemKey::of(&self.body["Key"])),
+            _ => None,
+        }
     }
 
     /// Returns the keys of the items that a transaction writes, in order.
@@ -121,13 +137,15 @@ pub trait Backend: Send + Sync + 'static {
 
 /// Returns an HTTP client for the SDK whose requests `answer` answers, in the same process.
 ///
-/// Each request is a task: it is executed even if its client gives up.
+/// Each request is a task: it is executed even if its client gives up or its function dies.
 pub fn in_process<A>(answer: impl Fn(Request) -> A + Send + Sync + 'static) -> SharedHttpClient
 where
     A: Future<Output = Response> + Send + 'static,
 {
     engine::answered_by(move |target, body| {
-        let response = tokio::spawn(answer(Request::new(target, HeaderMap::new(), &body)));
+        let request = Request::new(target, HeaderMap::new(), &body);
+        let request = Request { sender: Invocation::current(), ..request };
+        let response = tokio::spawn(answer(request));
         async { response.await.ok().flatten() }
     })
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::faults::{Fault, Unreadable, respond};
+use super::invocations::Invocation;
 use super::transactions::{Delays, Transactions, Views};
 use super::{Backend, Executed, ItemKey, Request, Response, in_process, listen};
 
@@ -28,6 +29,8 @@ struct State {
     rng: Rng,
     /// The share of requests that get a fault, in percent.
     trouble: u32,
+    /// The kinds of faults of this run, one bit each. Fewer kinds make rare combinations likelier.
+    kinds: u32,
     /// Nothing gets through between these times.
     outage: Option<(Instant, Instant)>,
     started: Instant,
@@ -49,6 +52,8 @@ pub struct Counts {
     pub late: u64,
     /// Responses that could not be read.
     pub unreadable: u64,
+    /// Voids that readers have put.
+    pub closed_gaps: u64,
     /// Reads that saw something incomplete.
     pub views: Views,
 }
@@ -60,6 +65,7 @@ impl Counts {
         self.faults += other.faults;
         self.late += other.late;
         self.unreadable += other.unreadable;
+        self.closed_gaps += other.closed_gaps;
         self.views.partial += other.views.partial;
         self.views.early_keys += other.views.early_keys;
         self.views.outdated_index += other.views.outdated_index;
@@ -84,6 +90,7 @@ impl Backend for Mixed {
     async fn execute(&self, request: &Request) -> Executed {
         let mut executed = self.transactions.execute(request).await;
         let mut state = self.state();
+        state.counts.closed_gaps += u64::from(executed.status == 200 && closes_gap(request));
         let reasons = executed.body["CancellationReasons"].as_array_mut();
         for reason in reasons.into_iter().flatten() {
             if state.trouble > 0 && state.rng.u32(..6) == 0 {
@@ -95,12 +102,14 @@ impl Backend for Mixed {
 }
 
 impl Seeded {
-    /// Creates the network in front of a database. It is calm until [`Seeded::storm`].
+    /// Creates the network in front of a database. It is calm until [`Seeded::storm`]. The share of
+    /// transactions that become visible slowly is `slow`, in percent.
     #[must_use]
-    pub fn new(database: Database, seed: u64, haste: u32) -> Arc<Self> {
+    pub fn new(database: Database, seed: u64, haste: u32, slow: u32) -> Arc<Self> {
         let mut rng = Rng::with_seed(seed);
-        let delays = Delays::Drawn { rng: rng.fork(), haste };
+        let delays = Delays::Drawn { rng: rng.fork(), haste, slow };
         let state = State {
+            kinds: rng.u32(..),
             rng,
             trouble: 0,
             outage: None,
@@ -177,6 +186,7 @@ impl Seeded {
     async fn answer(self: Arc<Self>, mut request: Request) -> Response {
         self.order_entries(&mut request);
         let (fault, before, after) = self.draw(&request);
+        let number = request.sender.as_ref().map_or(0, |sender| sender.count(&request));
         let operation = request.operation();
         self.note(&format!("{operation} {fault:?}, arrives in {before:?}, then {after:?}"));
         sleep(before).await;
@@ -184,6 +194,9 @@ impl Seeded {
         let status = response.as_ref().map_or(0, |(status, _)| *status);
         self.note(&format!("{} answers {status}", request.operation()));
         sleep(after).await;
+        if let Some(sender) = &request.sender {
+            sender.respond(number);
+        }
         response
     }
 
@@ -208,7 +221,7 @@ impl Seeded {
     /// Draws the fault of a request, how long it takes to arrive, and how long its response takes.
     fn draw(&self, request: &Request) -> (Fault, Duration, Duration) {
         let mut state = self.state();
-        let State { rng, trouble, .. } = &mut *state;
+        let State { rng, trouble, kinds, .. } = &mut *state;
         let goes_wrong = |rng: &mut Rng, percent: u32| rng.u32(..100) < *trouble * percent / 100;
         // Some requests and some responses take longer than the service waits.
         let takes = |rng: &mut Rng| {
@@ -217,7 +230,7 @@ impl Seeded {
             Duration::from_micros(rng.u64(range))
         };
         let (mut before, after) = (takes(rng), takes(rng));
-        let drawn = draw_fault(request, rng);
+        let drawn = draw_fault(request, *kinds, rng);
         let mut fault = if goes_wrong(rng, 100) { drawn } else { Fault::None };
         if let Fault::Late(delay) = &mut fault {
             before = Duration::from_millis(1);
@@ -235,8 +248,16 @@ impl Seeded {
     }
 }
 
-/// Draws one of the faults that this operation can have.
-fn draw_fault(request: &Request, rng: &mut Rng) -> Fault {
+/// Returns whether a reader puts a void.
+fn closes_gap(request: &Request) -> bool {
+    let reads = |sender: &Invocation| {
+        matches!(sender.function(), "get-conversation" | "list-messages" | "list-changes")
+    };
+    request.body["Item"]["type"]["S"] == "void" && request.sender.as_deref().is_some_and(reads)
+}
+
+/// Draws one of the faults that this operation can have, if possible of these kinds.
+fn draw_fault(request: &Request, kinds: u32, rng: &mut Rng) -> Fault {
     let delay = if rng.bool() { rng.u64(20..LATEST) } else { rng.u64(1..100) };
     let form = Unreadable::ALL[rng.usize(..Unreadable::ALL.len())];
     let mut faults = vec![
@@ -266,7 +287,28 @@ fn draw_fault(request: &Request, rng: &mut Rng) -> Fault {
         "Query" | "BatchWriteItem" => faults.extend([partial.clone(), partial]),
         _ => {}
     }
+    let allowed = |fault: &Fault| kinds & (1 << kind(fault)) != 0;
+    if faults.iter().any(allowed) {
+        faults.retain(allowed);
+    }
     faults.swap_remove(rng.usize(..faults.len()))
+}
+
+/// Numbers the kinds of faults.
+fn kind(fault: &Fault) -> u32 {
+    match fault {
+        Fault::None | Fault::Held(_) => 0,
+        Fault::Refused(_) => 1,
+        Fault::Failed(..) => 2,
+        Fault::Cancelled(_) => 3,
+        Fault::RequestLost => 4,
+        Fault::AnswerLost => 5,
+        Fault::ConnectionLost => 6,
+        Fault::Late(_) => 7,
+        Fault::Unreadable { .. } => 8,
+        Fault::Partial(_) => 9,
+        Fault::OneByOne(_) => 10,
+    }
 }
 
 /// Draws the reasons of a cancelled transaction: at least one conflict or throttling, no condition.

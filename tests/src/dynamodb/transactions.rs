@@ -59,6 +59,8 @@ pub enum Delays {
         rng: Rng,
         /// Divides them.
         haste: u32,
+        /// The share of transactions that stay invisible for up to 1.5 seconds, in percent.
+        slow: u32,
     },
 }
 
@@ -78,10 +80,10 @@ impl Delays {
     fn of_items(&mut self, items: usize) -> Vec<Duration> {
         match self {
             Self::None => vec![Duration::ZERO; items],
-            Self::Drawn { rng, haste } => {
-                let longest = match rng.u32(..20) {
-                    0 => rng.u64(200_000..1_500_000),
-                    1..=5 => rng.u64(20_000..150_000),
+            Self::Drawn { rng, haste, slow } => {
+                let longest = match rng.u32(..100) {
+                    share if share < *slow => rng.u64(200_000..1_500_000),
+                    share if share < 30 => rng.u64(20_000..150_000),
                     _ => 10_000,
                 };
                 let delay = |_| Duration::from_micros(rng.u64(..longest)) / *haste;
@@ -94,7 +96,7 @@ impl Delays {
     fn of_index(&mut self) -> Duration {
         match self {
             Self::None => Duration::ZERO,
-            Self::Drawn { rng, haste } => {
+            Self::Drawn { rng, haste, .. } => {
                 let longest = if rng.u32(..4) == 0 { 2_000_000 } else { 20_000 };
                 Duration::from_micros(rng.u64(..longest)) / *haste
             }

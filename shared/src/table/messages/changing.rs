@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::access::Protected;
 use crate::error::Conflict;
 use crate::table::attempts::Effect;
-use crate::table::changes::MAX_TRANSACTIONS;
+use crate::table::changes::{MAX_THROTTLED, MAX_TRANSACTIONS};
 use crate::table::client::Table;
 use crate::table::items::{ChangesItem, ConversationItem, MessageItem, to_attributes};
 use crate::table::keys::Key;
@@ -91,14 +91,9 @@ impl Table {
         seq: Seq,
         change: impl Fn(&MessageItem) -> Result<Option<MessageItem>>,
     ) -> Result<(MessageItem, bool)> {
-        let keys = [Key::conversation(id), Key::message(id, seq), Key::changes(id)];
-        let mut found = self.get(keys.clone()).await?;
-        ConversationItem::visible(found.take(&keys[0])?, caller)?;
-        let absent = Error::NotFound(MessageItem::KIND);
-        let mut item: MessageItem = found.take(&keys[1])?.ok_or(absent)?;
-        let counter: Option<ChangesItem> = found.take(&keys[2])?;
-        let mut last_change = counter.unwrap_or_default().last_change;
-        let mut attempts = self.attempts(Effect::Transaction).limited(MAX_TRANSACTIONS);
+        let (mut item, mut last_change) = self.read_message_to_change(caller, id, seq).await?;
+        let attempts = self.attempts(Effect::Transaction).limited(MAX_TRANSACTIONS);
+        let mut attempts = attempts.throttled_at_most(MAX_THROTTLED);
         loop {
             let Some(changed) = change(&item)? else { return Ok((item, false)) };
             let changed = MessageItem { change: last_change + 1, ..changed };
@@ -114,18 +109,38 @@ impl Table {
             let put = put.build().map_err(Error::internal)?;
             let mut writes = self.change_writes(id, last_change, Some(seq))?;
             writes.push((Slot::Message, TransactWriteItem::builder().put(put).build()));
-            let reasons = match attempts.transact(writes, Uuid::new_v4()).await? {
+            match attempts.transact(writes, Uuid::new_v4()).await? {
                 Decision::Committed => return Ok((changed, true)),
-                Decision::Refused(reasons) => reasons,
-            };
-            if let Some(counter) = reasons.refused::<ChangesItem>(Slot::Counter)? {
-                last_change = counter.unwrap_or_default().last_change;
+                // The returned values are current, so the next attempt follows immediately.
+                Decision::Refused(reasons) => {
+                    if let Some(counter) = reasons.refused::<ChangesItem>(Slot::Counter)? {
+                        last_change = counter.unwrap_or_default().last_change;
+                    }
+                    if let Some(current) = reasons.refused(Slot::Message)? {
+                        item = current.ok_or(Error::NotFound(MessageItem::KIND))?;
+                    }
+                }
+                Decision::Conflict(reasons) => {
+                    attempts.pause_after(reasons.into_failure()).await?;
+                    (item, last_change) = self.read_message_to_change(caller, id, seq).await?;
+                }
             }
-            if let Some(current) = reasons.refused(Slot::Message)? {
-                item = current.ok_or(Error::NotFound(MessageItem::KIND))?;
-            }
-            attempts.pause_after(reasons.into_failure()).await?;
         }
+    }
+
+    /// Reads a message of a conversation that the caller may see, and the conversation's last change.
+    async fn read_message_to_change(
+        &self,
+        caller: &Caller,
+        id: ConversationId,
+        seq: Seq,
+    ) -> Result<(MessageItem, u64)> {
+        let keys = [Key::conversation(id), Key::message(id, seq), Key::changes(id)];
+        let mut found = self.get(keys.clone()).await?;
+        ConversationItem::visible(found.take(&keys[0])?, caller)?;
+        let item = found.take(&keys[1])?.ok_or(Error::NotFound(MessageItem::KIND))?;
+        let counter: Option<ChangesItem> = found.take(&keys[2])?;
+        Ok((item, counter.unwrap_or_default().last_change))
     }
 }
 

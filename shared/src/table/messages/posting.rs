@@ -232,6 +232,7 @@ impl Post<'_> {
         match self.attempts.transact(writes, Uuid::new_v4()).await {
             Ok(Decision::Committed) => self.stored(draft).await,
             Ok(Decision::Refused(reasons)) => self.after_refusal(draft, reasons).await,
+            Ok(Decision::Conflict(reasons)) => self.after_conflict(draft.places, reasons).await,
             Err(error @ (Error::Unavailable(_) | Error::OutcomeUnknown(_))) => {
                 self.give_up(draft, error).await
             }
@@ -276,7 +277,7 @@ impl Post<'_> {
         };
         let reward: Option<Option<MessageItem>> = reasons.refused(Slot::Reward)?;
         match (message.is_some(), reward.is_some()) {
-            (false, false) => self.commit_after_pause(places, reasons).await,
+            (false, false) => self.commit_or_reserve(author, places).await,
             (message_taken, reward_taken) => {
                 if !message_taken {
                     self.close([places.first]).await;
@@ -289,9 +290,9 @@ impl Post<'_> {
         }
     }
 
-    /// Pauses and reads the author again: other posts of the same author compete, and the total that a
-    /// failed condition returned is outdated after a pause.
-    async fn commit_after_pause(&mut self, places: Places, reasons: Reasons) -> Result<Step> {
+    /// Pauses and reads the author again: after a conflict, another post of the same author is likely
+    /// to have changed the total.
+    async fn after_conflict(&mut self, places: Places, reasons: Reasons) -> Result<Step> {
         let read = match self.attempts.pause_after(reasons.into_failure()).await {
             Ok(()) => self.table.get_one(Key::profile(self.input.author_id)).await,
             Err(error) => Err(error),
@@ -304,6 +305,12 @@ impl Post<'_> {
             }
         };
         let author = self.author_or_close(current, places).await?;
+        self.commit_or_reserve(author, places).await
+    }
+
+    /// Returns the step that follows when the author's total may have changed. If a congratulation is
+    /// due now and has no place, voids the place and reserves two.
+    async fn commit_or_reserve(&self, author: Box<ProfileItem>, places: Places) -> Result<Step> {
         if is_rewarded(author.points + 1) && places.second.is_none() {
             self.close([places.first]).await;
             return Ok(Step::Reserve(author));
