@@ -79,14 +79,9 @@ async fn a_post_whose_response_was_lost_or_unreadable_is_sent_again() {
 /// Its transaction cannot be repeated, but the attempt to close its place returns the message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_post_whose_transaction_cannot_be_repeated_finds_its_message() {
-    let mut posts = JoinSet::new();
-    for fault in unreadable() {
-        for refusal in ["ThrottlingException", "AccessDeniedException"] {
-            let fault = fault.clone();
-            posts.spawn(async move { post_with_faults(fault, Fault::Refused(refusal)).await });
-        }
-    }
-    for response in posts.join_all().await {
+    let refusals = ["ThrottlingException", "AccessDeniedException"].into_iter().cycle();
+    for (fault, refusal) in unreadable().into_iter().zip(refusals) {
+        let response = post_with_faults(fault, Fault::Refused(refusal)).await;
         assert_eq!(response.expect(201)["seq"], 1);
     }
 }
