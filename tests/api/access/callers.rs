@@ -40,6 +40,8 @@ pub(super) fn authenticated_callers() -> Vec<CallerWith<Value>> {
     let claims = |sub: &str, scope: &str| json!({ "sub": sub, "scope": scope });
     let in_groups = |sub: &str, scope: &str, groups: Value| {
         let mut claims = claims(sub, scope);
+        // The groups of a Cognito user pool, whose names have no white space.
+        claims["iss"] = json!(ISSUER);
         claims["cognito:groups"] = groups;
         claims
     };
@@ -57,15 +59,9 @@ pub(super) fn authenticated_callers() -> Vec<CallerWith<Value>> {
             in_groups("eve", READ_WRITE, json!(["admins", "x,admin"])),
         ),
         (
-            "a stranger in the group `not admin`",
-            Role::Stranger,
-            in_groups("eve", READ_WRITE, json!(["not admin"])),
-        ),
-        // The claim reads `[x admin]`, which may also be one group.
-        (
-            "a stranger in two groups of another issuer",
-            Role::Stranger,
-            in_groups("eve", READ_WRITE, json!(["x", "admin"])),
+            "an admin by the second of two groups",
+            Role::Admin,
+            in_groups("boss", READ_WRITE, json!(["x", "admin"])),
         ),
         (
             "another device",
@@ -115,6 +111,8 @@ pub(super) fn callers_by_event() -> Vec<CallerWith<Option<Value>>> {
         ("Cognito's similar groups", Role::Stranger, in_groups(COGNITO, "[admins x,admin]")),
         ("another issuer's only group", Role::Admin, in_groups(other, "[admin]")),
         ("another issuer's group as text", Role::Admin, in_groups(other, "admin")),
+        // One group or two.
+        ("another issuer's `x admin`", Role::Stranger, in_groups(other, "[x admin]")),
         ("another issuer's `not admin`", Role::Stranger, in_groups(other, "[not admin]")),
         ("another issuer's `not admin` as text", Role::Stranger, in_groups(other, "not admin")),
         ("a group in brackets", Role::Stranger, in_groups(other, "[[admin]]")),
