@@ -55,7 +55,7 @@ pub(crate) struct Size {
 impl Size {
     fn row(self, work: Work, arrivals: Arrivals, bars: &[Bar]) -> Row {
         // Requests of the former algorithm last up to eight seconds.
-        let (warm_up, measured) = if self.short { (2, 4) } else { (10, 30) };
+        let (warm_up, measured) = if self.short { (1, 2) } else { (10, 30) };
         let (warm_up, measured) = (Duration::from_secs(warm_up), Duration::from_secs(measured));
         let (algorithm, seed) = (Algorithm::Current, self.seed);
         let scenario = Scenario { work, arrivals, algorithm, warm_up, measured, seed };
@@ -69,14 +69,11 @@ impl Size {
 
     /// Returns all tables.
     pub(crate) fn tables(self) -> Vec<Table> {
-        let tables = [
-            self.one_conversation(),
-            self.closed_loop(),
-            self.one_author(),
-            self.rate_limit(),
-            self.edits(),
-        ];
-        tables.into()
+        let (first, second) = (self.one_conversation(), self.closed_loop());
+        let others = [self.one_author(), self.rate_limit(), self.edits()];
+        // The closed loop is slow to simulate.
+        let second = (!self.short).then_some(second);
+        [Some(first), second].into_iter().flatten().chain(others).collect()
     }
 
     fn one_conversation(self) -> Table {
@@ -90,7 +87,7 @@ impl Size {
             };
             self.row(Work::OneConversation, Arrivals::Open(rate), &bars)
         };
-        let rates = self.rates(rates, &[25.0, 250.0, 600.0]);
+        let rates = self.rates(rates, &[100.0, 600.0]);
         Table {
             title: "One conversation, many authors",
             columns: &[Stored, P50, P99, Longest, TooMany, Failed, Transactions, WriteUnits],
@@ -144,9 +141,11 @@ impl Size {
     fn rate_limit(self) -> Table {
         let work = Work::OneAuthor { posts_per_second: 5 };
         let bars = [Bar::Rate(5.0), Bar::ReadOf429(2.0)];
-        let mut row = self.row(work, Arrivals::Open(100.0), &bars);
-        // The posts of the burst overdraw the bucket.
-        row.scenario.warm_up = Duration::from_secs(20);
+        let (rate, warm_up, measured) = if self.short { (20.0, 6, 10) } else { (100.0, 20, 30) };
+        let mut row = self.row(work, Arrivals::Open(rate), &bars);
+        // The posts of the burst may overdraw the bucket.
+        row.scenario.warm_up = Duration::from_secs(warm_up);
+        row.scenario.measured = Duration::from_secs(measured);
         Table {
             title: "One author, default rate limit",
             columns: &[Stored, P99, TooMany, Failed, ReadUnitsOf429, WriteUnitsOf429],
