@@ -88,7 +88,9 @@ impl Table {
             if found.written_by() == written_by {
                 return Ok(found);
             }
-            if undecided && found.version() > current.version() + 1 {
+            // A deletion keeps the version, but not who wrote it: that may have been this request.
+            let known = current.version() + u64::from(!found.protected().deleted);
+            if undecided && found.version() > known {
                 return Err(Error::OutcomeUnknown("replaced by later changes".into()));
             }
             current = found;
