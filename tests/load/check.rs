@@ -79,7 +79,7 @@ pub(crate) fn database(file: &Path, crowd: &Crowd, sent: &[Sent]) {
     let count = |kind| kinds.get(kind).copied().unwrap_or_default();
     let others = ["PROFILE", "CONVERSATION", "KEY"].map(count);
     assert_eq!(others, [crowd.authors.len(), crowd.conversations.len(), keys], "{kinds:?}");
-    let known = ["text", "action", "PROFILE", "CONVERSATION", "KEY"];
+    let known = ["text", "action", "void", "PROFILE", "CONVERSATION", "KEY"];
     let only_known = kinds.keys().all(|kind| known.contains(&kind.as_str()));
     assert!(only_known, "unknown items: {kinds:?}");
 }
