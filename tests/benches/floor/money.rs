@@ -39,12 +39,12 @@ fn operations(chat: &Chat) -> Vec<(&'static str, f64, f64, Operation<'_>)> {
     // A page of fifty messages, the conversation, and the author.
     let page = |bytes: f64| (bytes / 4096.0).ceil() + 2.0;
     vec![
-        operation!("post a message", 2.0, 6.0, |table| post(table, None)),
-        operation!("post with an idempotency key", 3.0, 8.0, |table| post(
+        operation!("post a message", 2.0, 5.0, |table| post(table, None)),
+        operation!("post with an idempotency key", 3.0, 7.0, |table| post(
             table,
             Some(Uuid::new_v4())
         )),
-        operation!(CONGRATULATED, 2.0, 8.0, |table| post(table, None)),
+        operation!(CONGRATULATED, 2.0, 7.0, |table| post(table, None)),
         operation!("get a message", 3.0, 0.0, |table| table.get_message(
             anyone,
             conversation.id,
@@ -64,7 +64,7 @@ fn operations(chat: &Chat) -> Vec<(&'static str, f64, f64, Operation<'_>)> {
                 fifty,
             )
         }),
-        operation!("edit a message", 3.0, 1.0, |table| {
+        operation!("edit a message", 4.0, 6.0, |table| {
             let text = String::from("Good evening").try_into().map_err(Error::internal)?;
             table.update_message(
                 anyone,
