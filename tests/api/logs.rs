@@ -142,7 +142,7 @@ fn check_request(post: &Value) {
     assert_eq!(post["function"], "create-message");
     assert_eq!(post["route"], "POST /conversations/{conversation_id}/messages");
     assert_eq!(post["status"], 201);
-    assert_eq!(post["requests"], 2);
+    assert_eq!(post["requests"], 3);
     assert_eq!(post["transactions"], 1);
     for number in ["latency_ms", "read_units", "write_units"] {
         assert!(post[number].is_number(), "{number}: {post}");
