@@ -12,7 +12,7 @@ use crate::stage::{Stage, operations};
 use tests::recorder::Fault;
 use tests::service::json;
 
-/// How long the items of a deleted conversation are kept.
+/// The time for which the items of a deleted conversation are kept.
 const RETENTION: Duration = Duration::from_secs(600);
 
 /// Creates a conversation with three messages, of which one was edited, and deletes it. Returns its id.

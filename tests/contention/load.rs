@@ -20,7 +20,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The clients of a closed loop start within this time, at random.
 const START_WITHIN: Duration = Duration::from_millis(200);
 
-/// How requests arrive.
+/// The arrival of requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Arrivals {
     /// Open loop: this number per second, at random times, whether or not earlier ones are answered.
@@ -30,7 +30,7 @@ pub(crate) enum Arrivals {
     Closed(usize),
 }
 
-/// What the requests do.
+/// The kind of requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
     /// Posts into one conversation, each by another author.

@@ -27,7 +27,7 @@ pub(crate) struct Outcome {
     latencies: Vec<Duration>,
     /// The requests that were answered 429.
     too_many: usize,
-    /// What they used.
+    /// The capacity that they used.
     refusals: Refusals,
     /// The requests that were answered 503 or 500.
     failed: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Outcome {
     stored: Vec<Vec<usize>>,
 }
 
-/// What requests used that were answered 429.
+/// The capacity used by requests that were answered 429.
 #[derive(Clone, Copy, Debug, Default)]
 struct Refusals {
     read_units: f64,

@@ -1,4 +1,4 @@
-//! What a measurement starts from: authors, conversations and messages.
+//! The start of a measurement: authors, conversations and messages.
 
 use local::template::{TEMPLATE, Template};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ pub(crate) struct World {
     pub(crate) targets: Vec<Target>,
 }
 
-/// What one request is about.
+/// The subject of one request.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
     pub(crate) author: ProfileId,

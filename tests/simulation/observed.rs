@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// What the responses showed.
+/// The content of the responses.
 #[derive(Default)]
 pub(crate) struct Observed {
     things: HashMap<String, Thing>,

@@ -27,7 +27,7 @@ pub(super) struct Places {
     pub(super) reserved_at: Time,
 }
 
-/// What a post stores in its places.
+/// The items that a post stores in its places.
 pub(super) struct Draft {
     pub(super) author: Box<ProfileItem>,
     /// The author's tokens after this post; `None` if unlimited.
