@@ -14,7 +14,7 @@ use crate::world::World;
 /// A request to change or delete something.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    /// What it changes, as in [`Observed`].
+    /// The thing that it changes, as in [`Observed`].
     thing: String,
     /// The new value, different in every request; `None`: a deletion.
     value: Option<String>,

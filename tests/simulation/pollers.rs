@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::requests::Ask;
 use crate::world::World;
 
-/// What a poller saw.
+/// The messages that a poller saw.
 pub(crate) struct Polled {
     pub(crate) conversation: usize,
     /// The messages, in the order of their arrival.

@@ -27,7 +27,7 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
     pub(crate) replayed: bool,
     pub(crate) retry_after: Option<u64>,
-    /// Whether the function died. API Gateway answers 500 then.
+    /// True if the function died. API Gateway answers 500 then.
     pub(crate) died: bool,
 }
 
