@@ -106,7 +106,7 @@ impl History<'_> {
             let value = value(content);
             let mut those = self.attempts.iter().filter(|attempt| attempt.value() == value);
             let known = self.attempts.iter().any(|attempt| attempt.value() == value);
-            let possible = those.any(|attempt| !matches!(attempt.outcome, Outcome::Refused(_)));
+            let possible = those.any(|attempt| attempt.may_be_stored());
             let is_first = version == self.stored.first_version(self.thing);
             if (known || !is_first) && !possible {
                 violations.push(format!("version {version} is {value:?}, which no request set"));
@@ -183,6 +183,11 @@ impl History<'_> {
 }
 
 impl Attempt {
+    /// A change that was stored before a deletion may be answered with 404.
+    fn may_be_stored(&self) -> bool {
+        !matches!(self.outcome, Outcome::Refused(status) if status != 404)
+    }
+
     fn value(&self) -> Option<&str> {
         self.value.as_deref()
     }

@@ -127,7 +127,7 @@ async fn send_until(world: &World, post: &Post, key: Option<String>, crash: Cras
     }
 }
 
-/// More posts at once than a conversation admits in a second. All functions die after they have reserved
+/// Sends more posts than a conversation admits in a second. All functions die after they have reserved
 /// a place. Then some clients are refused.
 pub(crate) async fn crowd(world: Arc<World>, mut rng: Rng) {
     world.pause(&mut rng, 2000).await;

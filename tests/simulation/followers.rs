@@ -12,7 +12,7 @@ use crate::requests::{Answer, Ask};
 use crate::stored::Stored;
 use crate::world::World;
 
-/// The knowledge of a follower about a conversation.
+/// A follower's copy of a conversation.
 pub(crate) struct Followed {
     pub(crate) conversation: usize,
     /// The messages from the oldest page that it has loaded up to the newest.

@@ -1,4 +1,4 @@
-//! What the responses showed: each version of a message, conversation or profile has one content, and no
+//! The contents that responses show: each version of a message, conversation or profile has one content, and no
 //! answer goes back in time.
 
 use std::collections::{BTreeMap, HashMap};
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// The content of the responses.
+/// The contents that the responses showed.
 #[derive(Default)]
 pub(crate) struct Observed {
     things: HashMap<String, Thing>,

@@ -50,7 +50,7 @@ impl Stored {
         Some((2..=of(item, "version")).collect())
     }
 
-    /// Returns the version of something that nobody has changed.
+    /// Returns the version of something that was not changed yet.
     pub(crate) fn first_version(&self, thing: &str) -> u64 {
         if thing.contains('/') { 0 } else { 1 }
     }

@@ -21,7 +21,7 @@ pub(crate) struct Weather {
     pub(crate) posts_per_second: u32,
     /// The share of transactions that stay invisible for long, in percent.
     pub(crate) slow: u32,
-    /// Whether more posts arrive at once than a conversation admits.
+    /// True if more posts arrive in a second than a conversation admits.
     pub(crate) crowd: bool,
 }
 

@@ -38,16 +38,16 @@ pub(crate) struct World {
     started: Instant,
     /// Draws the clock of each invocation, and whether it dies.
     rng: Mutex<Rng>,
-    /// Whether functions die.
+    /// True while functions die.
     crashing: AtomicBool,
-    /// Whether the writers have finished.
+    /// True when the writers have finished.
     finished: AtomicBool,
-    /// Whether the followers stop.
+    /// True when the readers stop.
     done: AtomicBool,
     known: Mutex<Known>,
 }
 
-/// What the clients remember.
+/// The memory of the clients.
 #[derive(Default)]
 pub(crate) struct Known {
     pub(crate) posts: Vec<Post>,
@@ -55,7 +55,7 @@ pub(crate) struct Known {
     pub(crate) deletions: Vec<Change>,
     /// Requests to change messages, conversations and profiles.
     pub(crate) attempts: Vec<Attempt>,
-    /// What the responses showed.
+    /// The contents that the responses showed.
     pub(crate) observed: Observed,
     /// The messages that clients know, by conversation and `seq`, with the time of the response.
     pub(crate) stored: Vec<(usize, u64, Instant)>,
@@ -78,7 +78,7 @@ pub(crate) struct Creation {
     pub(crate) keyed: bool,
     /// The number of undecided requests before the first 201.
     pub(crate) undecided: usize,
-    /// Whether a client tried to delete it, and whether the response confirmed that.
+    /// `None` if no client tried to delete it; otherwise whether the response confirmed it.
     pub(crate) deleted: Option<bool>,
 }
 

@@ -19,7 +19,7 @@ use super::client::Table;
 use super::items::{ConversationItem, from_attributes};
 use super::keys::{Attributes, DELETED, Key, conversation_pk};
 use super::requests::{if_owned, if_version};
-use super::transactions::Slot;
+use super::transactions::{Decision, Slot, Writes};
 use crate::{Caller, ConversationId, Error, IfMatch, Limit, Result, Time};
 
 /// The time from a conversation's deletion to the removal of its items. No request lasts that long.
@@ -183,7 +183,7 @@ impl Table {
             (Slot::Conversation, TransactWriteItem::builder().condition_check(check).build()),
             (Slot::Ended, TransactWriteItem::builder().put(put).build()),
         ];
-        self.attempts(Effect::Transaction).transact(writes, Uuid::new_v4()).await.map(drop)
+        self.transact_surely(writes).await
     }
 
     /// Removes the last two items of a conversation.
@@ -195,7 +195,19 @@ impl Table {
         };
         let writes =
             vec![(Slot::Conversation, delete(conversation)?), (Slot::Ended, delete(ended)?)];
-        self.attempts(Effect::Transaction).transact(writes, Uuid::new_v4()).await.map(drop)
+        self.transact_surely(writes).await
+    }
+
+    /// Sends a transaction until it is stored or a condition fails.
+    async fn transact_surely(&self, writes: Writes) -> Result<()> {
+        let token = Uuid::new_v4();
+        let mut attempts = self.attempts(Effect::Transaction);
+        loop {
+            match attempts.transact(writes.clone(), token).await? {
+                Decision::Committed | Decision::Refused(_) => return Ok(()),
+                Decision::Conflict(reasons) => attempts.pause_after(reasons.into_failure()).await?,
+            }
+        }
     }
 
     /// Removes up to 25 items.

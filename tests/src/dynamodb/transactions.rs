@@ -9,6 +9,7 @@
 //!   can see a part of it, or its own request after a lost response.
 //! - The index lags behind the table, for each item separately.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Transactions {
 struct State {
     delays: Delays,
     active: Vec<Transaction>,
+    /// The tokens of all committed transactions.
+    committed: HashSet<String>,
     /// Changes that the index does not show yet.
     unindexed: Vec<Change>,
     views: Views,
@@ -135,8 +138,14 @@ impl Transactions {
     /// Wraps a database.
     #[must_use]
     pub fn new(database: Database, delays: Delays) -> Self {
-        let (active, unindexed, views) = (Vec::new(), Vec::new(), Views::default());
-        Self { database, state: Mutex::new(State { delays, active, unindexed, views }) }
+        let state = State {
+            delays,
+            active: Vec::new(),
+            committed: HashSet::new(),
+            unindexed: Vec::new(),
+            views: Views::default(),
+        };
+        Self { database, state: Mutex::new(state) }
     }
 
     /// Returns which reads saw something incomplete so far.
@@ -191,15 +200,8 @@ impl Transactions {
         }
         let before: Vec<_> = keys.iter().map(|key| self.stored(request, key)).collect();
         let mut executed = self.run(request);
-        if executed.status != 200 {
-            return executed;
-        }
         // A repeat of a committed transaction changes nothing.
-        let unchanged = keys
-            .iter()
-            .zip(&before)
-            .all(|(key, before)| self.stored(request, key).as_ref() == before.as_ref());
-        if !unchanged {
+        if executed.status == 200 && self.state().committed.insert(token.clone()) {
             let now = Instant::now();
             let changes = keys.into_iter().zip(before).zip(delays);
             let changes = changes
@@ -219,6 +221,11 @@ impl Transactions {
         if self.state().held(&key).is_some() {
             return refusal("TransactionConflictException");
         }
+        let update = body["UpdateExpression"].as_str();
+        let moves = update.is_none_or(|update| update.contains("listing"));
+        if !is_indexed(&key) || !moves {
+            return self.run(request);
+        }
         let before = self.stored(request, &key);
         let executed = self.run(request);
         self.lag_index(&vec![Change { key, before, visible_at: Instant::now() }]);
@@ -229,14 +236,15 @@ impl Transactions {
     fn write_batch(&self, request: &Request) -> Executed {
         let mut body = request.body.clone();
         let mut unprocessed = json!({});
-        let mut changes = Vec::new();
+        let (mut changes, mut any) = (Vec::new(), false);
         for (name, writes) in body["RequestItems"].as_object_mut().expect("tables") {
             let writes = writes.as_array_mut().expect("a list");
             let key = |write: &Value| ItemKey::of(&write["DeleteRequest"]["Key"]);
             let is_held = |write: &Value| self.state().held(&key(write)).is_some();
             let (held, free): (Vec<Value>, _) = writes.drain(..).partition(is_held);
             *writes = free;
-            for key in writes.iter().map(key) {
+            any |= !writes.is_empty();
+            for key in writes.iter().map(key).filter(is_indexed) {
                 let before = self.stored(request, &key);
                 changes.push(Change { key, before, visible_at: Instant::now() });
             }
@@ -244,7 +252,7 @@ impl Transactions {
                 unprocessed[name] = json!(held);
             }
         }
-        if changes.is_empty() {
+        if !any {
             let body = json!({ "UnprocessedItems": unprocessed });
             return Executed { status: 200, body, settles_in: Duration::ZERO };
         }
@@ -260,7 +268,7 @@ impl Transactions {
         if matches!(state.delays, Delays::None) {
             return;
         }
-        for Change { key, before, visible_at } in changes {
+        for Change { key, before, visible_at } in changes.iter().filter(|c| is_indexed(&c.key)) {
             let visible_at = *visible_at + state.delays.of_index();
             let (key, before) = (key.clone(), before.clone());
             state.unindexed.push(Change { key, before, visible_at });
@@ -344,6 +352,11 @@ impl Backend for Transactions {
             _ => self.run(request),
         }
     }
+}
+
+/// Returns whether the index may list an item.
+fn is_indexed(key: &ItemKey) -> bool {
+    matches!(key.sk.as_str(), "PROFILE" | "CONVERSATION")
 }
 
 fn refusal(error: &str) -> Executed {
