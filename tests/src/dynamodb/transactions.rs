@@ -206,7 +206,7 @@ impl Transactions {
             let changes = keys.into_iter().zip(before).zip(delays);
             let changes = changes
                 .map(|((key, before), delay)| Change { key, before, visible_at: now + *delay })
-                .collect();
+                .collect::<Vec<_>>();
             self.lag_index(&changes);
             self.state().active.push(Transaction { token, changes });
             executed.settles_in = delays.iter().copied().max().unwrap_or_default();
@@ -228,7 +228,7 @@ impl Transactions {
         }
         let before = self.stored(request, &key);
         let executed = self.run(request);
-        self.lag_index(&vec![Change { key, before, visible_at: Instant::now() }]);
+        self.lag_index(&[Change { key, before, visible_at: Instant::now() }]);
         executed
     }
 
@@ -263,7 +263,7 @@ impl Transactions {
     }
 
     /// Delays the changes of indexed items in the index.
-    fn lag_index(&self, changes: &Vec<Change>) {
+    fn lag_index(&self, changes: &[Change]) {
         let mut state = self.state();
         if matches!(state.delays, Delays::None) {
             return;
