@@ -6,7 +6,9 @@
 //! | a page of profiles, or of conversations, newest first | `Query` on the index `listing` (keys only), then `BatchGetItem` |
 //! | a page of messages, either way | `Query` on `pk`, `sk` between two messages |
 //! | the authors on a page | one `BatchGetItem` of the distinct ones |
-//! | post: author, conversation and idempotency key | one `BatchGetItem`, then one `TransactWriteItems` |
+//! | post: author, conversation and idempotency key | one `BatchGetItem` |
+//! | post: a place, with `last_message_at` | one `UpdateItem` on the conversation |
+//! | post: the message, its point and its idempotency key | one `TransactWriteItems` |
 //! | the resource of a repeated POST | `BatchGetItem` on the idempotency key, then on the resource |
 //! | deleted conversations | `Query` on the index, `listing = "DELETED"`, then `Query` on `pk` |
 
