@@ -15,11 +15,9 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::text::hash;
 use crate::{Caller, ConversationId, Error, IdempotencyKey, ProfileId, Result, Seq};
 
 /// The index behind every list: partition key `listing`, sort key `id`, keys only.
@@ -114,11 +112,6 @@ pub(super) fn change_sk(number: u64) -> String {
 /// Returns the `seq` in a message's sort key; `None` for other items.
 pub(super) fn seq_of(sk: &str) -> Option<Seq> {
     sk.strip_prefix("MESSAGE#")?.parse().ok().map(Seq::new)
-}
-
-/// Returns SHA-256 in base64url: 43 characters.
-fn hash(text: &str) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(text))
 }
 
 #[cfg(test)]
