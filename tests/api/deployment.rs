@@ -238,6 +238,21 @@ fn a_bad_version_is_rolled_back_and_a_new_one_takes_over_each_parameter() {
     }
 }
 
+#[test]
+fn an_operator_finds_each_alarm_and_each_query_in_the_documentation() {
+    let operations = fs::read_to_string(root().join("docs/OPERATIONS.md")).expect("a document");
+    for alarm in properties("AWS::CloudWatch::Alarm").keys() {
+        assert!(operations.contains(&format!("\n### `{alarm}`\n")), "{alarm} has no runbook");
+    }
+    for query in properties("AWS::Logs::QueryDefinition").values() {
+        let name = query["Name"].as_str().expect("a name").replace("${AWS::StackName}/", "");
+        assert!(operations.contains(&format!("\n| `{name}` |")), "{name} is not explained");
+    }
+    let dashboard = &properties("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"][0];
+    let dashboard: Value = serde_json::from_str(dashboard.as_str().expect("text")).expect("JSON");
+    assert_eq!(dashboard["widgets"].as_array().map(Vec::len), Some(5));
+}
+
 /// Every holder of a client can request all of its scopes. So `chat/admin` would make each holder
 /// an administrator. With `aws.cognito.signin.user.admin` users change their own account, so that
 /// scope has a client of its own, whose tokens the API refuses.
