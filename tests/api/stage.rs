@@ -177,10 +177,11 @@ impl Stage {
         page["Items"].as_array().expect("items").clone()
     }
 
-    /// Returns the sort keys of the items of a conversation.
+    /// Returns the sort keys of the items of a conversation, except those of its members.
     pub(crate) fn sort_keys(&self, conversation_id: &str) -> Vec<String> {
         let items = self.items(conversation_id).into_iter();
-        items.map(|item| item["sk"]["S"].as_str().expect("a key").to_owned()).collect()
+        let keys = items.map(|item| item["sk"]["S"].as_str().expect("a key").to_owned());
+        keys.filter(|key| !key.starts_with("MEMBER#") && !key.starts_with("ACCESS#")).collect()
     }
 
     /// Returns the item of a conversation with this sort key.
