@@ -9,6 +9,7 @@
 //! - `points`: points and congratulations, also under concurrent posts
 //! - `idempotency`: a repeated POST has no second effect
 //! - `access`: which caller may do what, on every route
+//! - `removal`: removals of members and profiles that meet other requests
 //! - `requests`: requests that are refused before a handler runs, and the gateway's own responses
 //! - `problems`: the code and the text of every error
 //! - `bad_input`: generated events and requests
@@ -55,6 +56,7 @@ mod points;
 mod preconditions;
 mod problems;
 mod profiles;
+mod removal;
 mod requests;
 mod server;
 mod smoke;
