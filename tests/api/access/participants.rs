@@ -165,6 +165,9 @@ impl World {
             send(api, claims, "POST", &format!("{path}/messages"), &message).await;
         };
         say(zoe, &self.other).await;
+        // A change that no reader has recorded as seen.
+        let edit = json!({ "text": "y" });
+        send(api, zoe, "PATCH", &format!("{path}/messages/1"), &edit).await;
         match self.part {
             Part::Member => put(&self.own, "member").await,
             Part::Moderator => put(&self.own, "moderator").await,
