@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 /// The format of the items. Increase it when a new version cannot read what an older one has
 /// stored. It is in SQLite's `user_version`; a database without one is older than format 2.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// Opens a database file. Creates it if absent.
 ///

@@ -1,10 +1,21 @@
 //! Conversations: numbered sequences of messages.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::text::visible_text;
 use crate::{ConversationId, Profile, ProfileId, Seq, Time};
+
+/// Who may see a conversation. It never changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    /// Everyone; it is listed.
+    #[default]
+    Public,
+    /// The owners of its members, its own owner, and administrators. It is in no list but theirs.
+    Private,
+}
 
 /// A conversation as clients see it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -14,6 +25,8 @@ pub struct Conversation {
     /// 1–200 characters.
     #[schema(value_type = Subject)]
     pub subject: String,
+    /// Who may see it.
+    pub visibility: Visibility,
     /// The profile that created it.
     pub author_id: ProfileId,
     /// That profile; `None` once it is deleted.
@@ -43,8 +56,11 @@ visible_text! {
 pub struct NewConversation {
     /// The subject.
     pub subject: Subject,
-    /// The author: a profile of the caller.
+    /// The author: a profile of the caller. It becomes the first member, a moderator.
     pub author_id: ProfileId,
+    /// Who may see it; `public` by default.
+    #[schema(required = false)]
+    pub visibility: Visibility,
 }
 
 /// The body of a request that changes a conversation. An absent field keeps its value.

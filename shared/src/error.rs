@@ -19,6 +19,12 @@ pub enum Error {
     /// The caller may not change the resource, which another caller owns.
     #[error("Only the owner or an administrator may change this resource or post as this profile.")]
     Forbidden,
+    /// The caller is not a moderator of the conversation.
+    #[error("Only a moderator of this conversation may do this.")]
+    NotModerator,
+    /// The conversation is private, and the profile is not a member.
+    #[error("Only members may post in this conversation. A moderator can add this profile.")]
+    NotAMember,
     /// The resource does not exist, or the caller may not see it. The text names its kind.
     #[error("There is no such {0}.")]
     NotFound(&'static str),
@@ -119,6 +125,15 @@ impl Error {
     pub fn after_a_write(self) -> Self {
         match self {
             Self::Unavailable(cause) => Self::OutcomeUnknown(cause),
+            error => error,
+        }
+    }
+
+    /// Returns the error of a repeated request: what the caller cannot see is gone.
+    #[must_use]
+    pub fn or_gone(self) -> Self {
+        match self {
+            Self::NotFound(_) => Self::Gone,
             error => error,
         }
     }

@@ -61,6 +61,24 @@ uuid_id! {
     ProfileId
 }
 
+impl ProfileId {
+    /// The first of all ids in order.
+    pub(crate) const FIRST: Self = Self(Uuid::nil());
+
+    /// The last of all ids in order.
+    pub(crate) const LAST: Self = Self(Uuid::max());
+
+    /// Returns the id before this one in order.
+    pub(crate) fn previous(self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128().saturating_sub(1)))
+    }
+
+    /// Returns the id after this one in order.
+    pub(crate) fn next(self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128().saturating_add(1)))
+    }
+}
+
 uuid_id! {
     /// The id of a conversation.
     ConversationId

@@ -1,8 +1,8 @@
 //! The domain of the chat API and its one DynamoDB table.
 //!
-//! - [`profile`], [`conversation`], [`message`]: the resources; each value is checked by its type's
+//! - [`profile`], [`conversation`], [`member`], [`message`]: the resources; each value is checked by its type's
 //!   constructor
-//! - [`access`]: the caller, and the one rule of who may see and change what
+//! - [`access`]: the caller, and the one place that decides who may see and change what
 //! - [`page`]: how lists are split; [`version`]: `If-Match` and cursors; [`rate`]: the rate limit
 //! - [`error`]: the errors of the domain
 //! - [`table`]: storage; the only code that uses the DynamoDB SDK
@@ -13,6 +13,7 @@ pub mod conversation;
 pub mod error;
 pub mod id;
 pub mod json;
+pub mod member;
 pub mod message;
 pub mod page;
 pub mod profile;
@@ -23,9 +24,12 @@ pub mod time;
 pub mod version;
 
 pub use access::Caller;
-pub use conversation::{Conversation, ConversationPatch, NewConversation, Subject};
+pub use conversation::{Conversation, ConversationPatch, NewConversation, Subject, Visibility};
 pub use error::{Error, Result};
 pub use id::{ConversationId, IdempotencyKey, ProfileId, Seq};
+pub use member::{
+    ConversationSummary, InboxCursor, Member, Membership, NewMember, NewReadPosition, Role,
+};
 pub use message::{
     Changes, ConversationHead, Kind, Message, MessagePatch, Metadata, MetadataPatch, NewMessage,
     PostedMessage, Text,

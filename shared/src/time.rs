@@ -33,6 +33,18 @@ impl Time {
         Self(self.0.checked_add(duration).unwrap_or(self.0))
     }
 
+    /// Returns the milliseconds since 1970.
+    #[must_use]
+    pub fn as_millisecond(self) -> i64 {
+        self.0.as_millisecond()
+    }
+
+    /// Returns the time this many milliseconds after 1970 began; `None` if it is out of range.
+    #[must_use]
+    pub fn from_millisecond(milliseconds: i64) -> Option<Self> {
+        Timestamp::from_millisecond(milliseconds).ok().map(Self)
+    }
+
     /// Returns the whole seconds since 1970, the unit of DynamoDB's TTL.
     #[must_use]
     pub fn as_second(self) -> i64 {

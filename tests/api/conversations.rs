@@ -15,8 +15,8 @@ async fn a_new_conversation_can_be_read_with_its_newest_messages() {
     assert_eq!(response.header("location"), format!("/conversations/{id}"));
     let author = api.get(&format!("/profiles/{author_id}")).await.expect(200);
     let expected = json!({
-        "id": id, "subject": " Engines ", "author_id": author_id, "author": author,
-        "last_seq": 0, "last_message_at": null, "version": 1,
+        "id": id, "subject": " Engines ", "visibility": "public", "author_id": author_id,
+        "author": author, "last_seq": 0, "last_message_at": null, "version": 1,
         "created_at": conversation["created_at"],
     });
     assert_eq!(conversation, expected);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dynoxide::Database;
 use local::engine;
 use shared::table::Setback;
-use shared::{Caller, Error, NewConversation, NewMessage, NewProfile, Table};
+use shared::{Caller, Error, NewConversation, NewMessage, NewProfile, Table, Visibility};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -128,7 +128,7 @@ async fn a_deletion_whose_response_was_lost_is_answered_204() {
         for (operation, path) in [
             ("TransactWriteItems", format!("/conversations/{id}/messages/1")),
             ("UpdateItem", format!("/conversations/{id}")),
-            ("DeleteItem", format!("/profiles/{author_id}")),
+            ("UpdateItem", format!("/profiles/{author_id}")),
         ] {
             recorder.inject(first_then(operation, fault.clone(), Fault::None));
             api.delete(&path).await.expect_status(204);
@@ -272,6 +272,7 @@ async fn a_post_writes_nothing_if_the_reads_took_too_long() {
     let table = table_on(&database).await;
     let author = table.create_profile(&Caller::Anyone, ada(), None).await.expect("a profile");
     let opening = NewConversation {
+        visibility: Visibility::Public,
         subject: "s".to_owned().try_into().expect("a subject"),
         author_id: author.resource.id,
     };

@@ -152,7 +152,7 @@ async fn a_deletion_that_was_overtaken_is_refused_if_it_expects_a_version() {
     for ((operation, path, _), delete) in changes(&stage)
         .await
         .into_iter()
-        .zip(["DeleteItem", "UpdateItem", "TransactWriteItems"])
+        .zip(["UpdateItem", "UpdateItem", "TransactWriteItems"])
         .rev()
     {
         let tag = stage.api().get(&path).await.header("etag").to_owned();

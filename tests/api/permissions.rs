@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use functions::{jobs, operations};
+use shared::{Caller, Error, IfMatch};
 use uuid::Uuid;
 
 use crate::stage::Stage;
 use tests::recorder::{Fault, Recorder, Sent};
-use tests::service::{Value, embedded_engine, json, new_table};
+use tests::service::{Api, Value, embedded_engine, json, new_table};
 use tests::template::{assert_same, functions, root};
 
 /// Actions, each with its place, such as `Query on the index listing`.
@@ -112,8 +113,11 @@ async fn call_every_operation(stage: &Stage, used: &mut Used) {
     post_without_success(stage, &messages, &json!({ "author_id": author_id, "text": "x" })).await;
     used.record("create-message");
     let id = conversation.rsplit('/').next().expect("an id");
+    let bob = api.profile("Bob").await;
+    call_members(api, used, conversation, &bob).await;
     for (function, path) in [
         ("list-profiles", "/profiles"),
+        ("list-profiles", "/profiles?owner=me"),
         ("get-profile", profile),
         ("list-conversations", "/conversations"),
         ("get-conversation", conversation),
@@ -141,9 +145,19 @@ async fn call_every_operation(stage: &Stage, used: &mut Used) {
     // The first reader after an edit records that it has seen it.
     api.get(&format!("{conversation}/changes?after=1.0")).await.expect(200);
     used.record("list-changes");
+    // A stranger cannot tell a private conversation from an absent one; that takes a read.
+    let id = private(api, author_id.as_str().expect("an id")).await;
+    let _ = used.recorder.take();
+    let (table, id) = (stage.table(), id.parse().expect("an id"));
+    let stranger = Caller::User("eve".into());
+    let deleted = table.delete_conversation(&stranger, id, &IfMatch::Any).await;
+    assert!(matches!(deleted, Err(Error::NotFound(_))));
+    used.record("delete-conversation");
+    let bob = format!("/profiles/{bob}");
     for (function, path) in [
         ("delete-message", message.as_str()),
         ("delete-conversation", conversation),
+        ("delete-profile", &bob),
         ("delete-profile", profile),
     ] {
         api.delete(path).await.expect(204);
@@ -152,6 +166,42 @@ async fn call_every_operation(stage: &Stage, used: &mut Used) {
         }
         used.record(function);
     }
+}
+
+/// Calls the operations of members. In the end Bob is a member of the conversation of another profile.
+async fn call_members(api: &Api, used: &mut Used, conversation: &str, bob: &str) {
+    let member = format!("{conversation}/members/{bob}");
+    let (moderator, read) = (json!({ "role": "moderator" }), json!({ "seq": 1 }));
+    let _ = used.recorder.take();
+    api.put(&member, &json!({})).await.expect(201);
+    api.put(&member, &moderator).await.expect(200);
+    used.record("put-member");
+    api.put(&format!("{member}/read"), &read).await.expect(200);
+    used.record("mark-read");
+    api.get(&format!("{conversation}/members")).await.expect(200);
+    used.record("list-members");
+    api.get(&format!("/profiles/{bob}/conversations")).await.expect(200);
+    used.record("list-memberships");
+    let members = api.get(&format!("{conversation}/members")).await.expect(200);
+    let _ = used.recorder.take();
+    // The last member of an owner takes the owner's item along.
+    for member in members["results"].as_array().expect("results") {
+        let id = member["profile_id"].as_str().expect("an id");
+        api.delete(&format!("{conversation}/members/{id}")).await.expect(204);
+    }
+    used.record("delete-member");
+    for member in members["results"].as_array().expect("results") {
+        let id = member["profile_id"].as_str().expect("an id");
+        api.put(&format!("{conversation}/members/{id}"), &json!({})).await.expect(201);
+    }
+    let _ = used.recorder.take();
+}
+
+/// Creates a private conversation. Returns its id.
+async fn private(api: &Api, author_id: &str) -> String {
+    let body = json!({ "subject": "s", "author_id": author_id, "visibility": "private" });
+    let created = api.post("/conversations", &body).await.expect(201);
+    created["id"].as_str().expect("an id").to_owned()
 }
 
 /// Posts a message whose transaction is always refused, so that the post closes its place.
@@ -168,10 +218,21 @@ async fn every_function_has_exactly_the_permissions_that_it_uses() {
     let mut used = Used { recorder: stage.recorder.clone(), permissions: unused };
     call_every_operation(&stage, &mut used).await;
 
-    // The purge records an end that the deletion could not record.
-    let (_, id) = stage.api().profile_and_conversation().await;
+    // The purge records an end, and removes memberships, that the deletions left.
+    let (ada, id) = stage.api().profile_and_conversation().await;
+    let bob = stage.api().profile("Bob").await;
+    let shared = stage.api().conversation(&ada).await;
+    stage
+        .api()
+        .put(&format!("/conversations/{shared}/members/{bob}"), &json!({}))
+        .await
+        .expect(201);
     stage.inject_always("PutItem", Fault::Refused("ThrottlingException"));
     stage.api().delete(&format!("/conversations/{id}")).await.expect(204);
+    stage.inject_always("TransactWriteItems", Fault::Refused("AccessDeniedException"));
+    for profile in [ada, bob] {
+        stage.api().delete(&format!("/profiles/{profile}")).await.expect(204);
+    }
     stage.recorder.clear();
     let _ = stage.recorder.take();
     stage.advance(3600);

@@ -124,10 +124,10 @@ async fn a_database_of_another_format_is_refused_and_stays_as_it_is() {
     let current = fs::read(&file).expect("a file");
     engine::open(Some(Path::new(&file))).expect("a database of this format");
 
-    for (format, expected) in [(0_u32, "an older version"), (1, "an older"), (3, "a newer version")]
+    for (format, expected) in [(0_u32, "an older version"), (2, "an older"), (4, "a newer version")]
     {
         let mut other = current.clone();
-        assert_eq!(other[USER_VERSION], 2_u32.to_be_bytes());
+        assert_eq!(other[USER_VERSION], 3_u32.to_be_bytes());
         other[USER_VERSION].copy_from_slice(&format.to_be_bytes());
         fs::write(&file, &other).expect("written");
         let error = error_of(&["--database", &file]).await;

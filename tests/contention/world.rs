@@ -4,7 +4,7 @@ use local::template::Template;
 use serde_json::{Value, json};
 use shared::{
     Caller, ConversationId, NewConversation, NewMessage, NewProfile, ProfileId, RateLimit, Seq,
-    Table,
+    Table, Visibility,
 };
 use tests::dynamodb::capacity::Capacity;
 
@@ -92,7 +92,7 @@ async fn first_target(table: &Table) -> Target {
     let author = table.create_profile(&Caller::Anyone, profile, None).await;
     let author_id = author.expect("an author").resource.id;
     let subject = "Contention".to_owned().try_into().expect("a subject");
-    let conversation = NewConversation { subject, author_id };
+    let conversation = NewConversation { subject, author_id, visibility: Visibility::Public };
     let conversation = table.create_conversation(&Caller::Anyone, conversation, None).await;
     let conversation = conversation.expect("a conversation").resource.id;
     let text = "Contention".to_owned().try_into().expect("a text");

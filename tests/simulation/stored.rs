@@ -44,7 +44,7 @@ impl Stored {
         }
         let profile = self.partitions.get(&format!("PROFILE#{thing}"));
         let item = match profile {
-            Some(items) => items.get("PROFILE")?,
+            Some(items) => items.get("PROFILE").filter(|item| item["deleted_at"].is_null())?,
             None => self.live(thing)?.get("CONVERSATION")?,
         };
         Some((2..=of(item, "version")).collect())

@@ -81,6 +81,11 @@ impl Api {
         self.send("PATCH", path, &headers, body.to_string()).await
     }
 
+    /// Sends a PUT with a JSON body.
+    pub async fn put(&self, path: &str, body: &Value) -> Response {
+        self.send("PUT", path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
     /// Creates a profile. Returns its id.
     ///
     /// # Panics

@@ -7,6 +7,7 @@
 
 use functions::http::Error;
 use functions::http::auth::ADMIN_SCOPE;
+use functions::http::profiles::Owner;
 use functions::operations::{self, Described};
 use lambda_http::Body;
 use serde_json::{Map, Value, json};
@@ -27,10 +28,12 @@ use utoipa::OpenApi;
     tags(
         (name = "profiles", description = "Authors of messages, with the points they have earned."),
         (name = "conversations", description = "Numbered sequences of messages."),
+        (name = "members", description = "Profiles that take part in a conversation, and what they \
+                                          have read."),
         (name = "messages", description = "Each message earns its author one point; every tenth \
                                            point earns a congratulation."),
     ),
-    components(schemas(Limit, MessageLimit)),
+    components(schemas(Limit, MessageLimit, Owner)),
 )]
 struct Api;
 
@@ -38,6 +41,8 @@ const DESCRIPTION: &str = "Profiles, conversations and messages. Posting a messa
 author one point. When the author's total reaches a multiple of ten, a congratulation follows in \
 the same conversation.
 
+- **Privacy.** A private conversation exists only for the owners of its members, its own owner and \
+administrators. For everyone else each request to it is answered as for an absent id.
 - **Pages.** Lists are split into pages `{results, next}`. `next` is the path and query of the \
 following page, or `null` on the last page.
 - **Changes.** The body of a PATCH is a JSON merge patch (RFC 7396), sent as `application/json` or \
@@ -45,8 +50,8 @@ following page, or `null` on the last page.
 default.
 - **Idempotency.** Every POST takes the header `Idempotency-Key`. A repeat of a request with the \
 same key creates nothing and returns the resource that the first request created.
-- **Versions.** A response with one resource has an `ETag`. A PATCH or DELETE with `If-Match` \
-succeeds only if the resource still has that version.
+- **Versions.** A response with one profile, conversation or message has an `ETag`. A PATCH or DELETE of it \
+with `If-Match` succeeds only if the resource still has that version.
 - **Errors.** The service returns problem details (RFC 9457) as `application/problem+json`. Each \
 has a stable `code` that names the cause. An error of the gateway in front of the service (401, \
 403, 404, 413, 429, 500 or 503) is `application/json` with the body `{\"message\": \"…\"}`.";
@@ -118,6 +123,8 @@ fn errors() -> Vec<Error> {
         Error::Unauthenticated,
         Error::MissingScope("chat/write"),
         Domain::Forbidden.into(),
+        Domain::NotModerator.into(),
+        Domain::NotAMember.into(),
         Domain::NotFound("profile").into(),
         Domain::Conflict(Conflict::DeletedMessage).into(),
         Domain::Conflict(Conflict::Congratulation).into(),
@@ -150,10 +157,10 @@ fn error_responses(problems: &[Value]) -> Map<String, Value> {
     let descriptions = [
         (400_u16, "The body is not JSON, or an id, a query parameter or the key is malformed."),
         (401, "The request has no valid access token."),
-        (403, "The token lacks the scope, or the caller does not own the resource."),
-        (404, "The resource does not exist."),
+        (403, "The token lacks the scope, or the caller may not do this."),
+        (404, "The resource does not exist, or the caller may not see it."),
         (409, "The state of the message does not allow this."),
-        (410, "The resource that this key created has been deleted, or the cursor is unknown."),
+        (410, "The resource that this key created is gone, or the cursor is unknown."),
         (412, "The resource has none of the versions in `If-Match`."),
         (413, "The body is larger than 96 KiB."),
         (415, "The media type of the body is not accepted."),
@@ -214,7 +221,7 @@ fn complete_operation(
     }
     let header = match method {
         "post" => Some(("IdempotencyKey", "410")),
-        "patch" | "delete" => Some(("IfMatch", "412")),
+        "patch" | "delete" if id != "delete_member" => Some(("IfMatch", "412")),
         _ => None,
     };
     if let Some((header, error)) = header {
@@ -232,18 +239,21 @@ fn complete_operation(
 
 /// Describes a successful response.
 fn complete_success(id: &str, status: &str, response: &mut Value, examples: Option<&Value>) {
+    let is_created = id.starts_with("create_");
     response["description"] = json!(match status {
+        "201" if !is_created => "The resource, added by this request.",
         "201" => "The resource, created by this request or by an earlier one with the same key.",
         "204" => "Deleted.",
         _ => "The resource, or a page of the list.",
     });
     if let Some(body) = response.pointer_mut("/content/application~1json") {
         body["example"] = examples.map(|examples| examples["response"].clone()).into();
-        if !id.starts_with("list_") {
+        // Pages and members have no version.
+        if !id.starts_with("list_") && !["put_member", "mark_read"].contains(&id) {
             add_headers(response, &["ETag"]);
         }
     }
-    if status == "201" {
+    if is_created {
         add_headers(response, &["Location", "Idempotency-Replayed"]);
     }
     if id == "create_message" {

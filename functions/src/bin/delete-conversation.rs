@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    functions::runtime::serve_without_reading(&functions::operations::DELETE_CONVERSATION).await
+    functions::runtime::serve(&functions::operations::DELETE_CONVERSATION).await
 }

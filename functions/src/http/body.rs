@@ -15,7 +15,7 @@ use super::error::Error;
 use super::invocation::Invocation;
 
 /// The fields of a JSON object that no handler has taken yet, and the errors so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Fields {
     left: BTreeMap<String, Box<RawValue>>,
     errors: FieldErrors,
@@ -25,6 +25,11 @@ impl Invocation {
     /// Returns the fields of a JSON body. Errors: 400 malformed, 415, 422 not an object.
     pub fn json(&self) -> Result<Fields, Error> {
         Fields::parse(self.body(&["application/json"])?)
+    }
+
+    /// Returns the fields of a JSON body; none if there is no body. Errors: as [`Invocation::json`].
+    pub fn json_or_nothing(&self) -> Result<Fields, Error> {
+        if self.has_body() { self.json() } else { Ok(Fields::default()) }
     }
 
     /// Returns the fields of a JSON merge patch (RFC 7396). Errors: 400 malformed, 415, 422 not an

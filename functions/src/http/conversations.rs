@@ -33,6 +33,9 @@ impl Versioned for ConversationDetails {
 }
 
 /// Create a conversation.
+///
+/// Its author becomes the first member, a moderator. A private conversation is visible to the owners of
+/// its members only.
 #[utoipa::path(
     post, path = "/conversations", tag = "conversations",
     request_body = NewConversation,
@@ -46,7 +49,7 @@ pub async fn create_conversation(invocation: Invocation) -> Reply {
     created(&conversation, |conversation| format!("/conversations/{}", conversation.id))
 }
 
-/// List conversations, newest first.
+/// List public conversations, newest first.
 ///
 /// A conversation created a moment ago may still be missing.
 #[utoipa::path(
@@ -117,8 +120,9 @@ pub async fn delete_conversation(invocation: Invocation) -> Reply {
 fn new_conversation(mut fields: Fields) -> Result<NewConversation> {
     let subject = fields.required("subject");
     let author_id = fields.required("author_id");
+    let visibility = fields.optional("visibility");
     fields.finish()?;
-    Ok(NewConversation { subject: subject?, author_id: author_id? })
+    Ok(NewConversation { subject: subject?, author_id: author_id?, visibility: visibility? })
 }
 
 fn conversation_patch(mut fields: Fields) -> Result<ConversationPatch> {

@@ -58,6 +58,8 @@ impl Error {
             Self::MediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type"),
             Self::Domain(error) => match error {
                 Domain::Forbidden => (StatusCode::FORBIDDEN, "not_owner"),
+                Domain::NotModerator => (StatusCode::FORBIDDEN, "not_moderator"),
+                Domain::NotAMember => (StatusCode::FORBIDDEN, "not_a_member"),
                 Domain::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
                 Domain::Conflict(conflict) => (StatusCode::CONFLICT, conflict.code()),
                 Domain::Gone => (StatusCode::GONE, "gone"),

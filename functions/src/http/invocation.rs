@@ -71,6 +71,11 @@ impl Invocation {
         Ok(self.query("limit")?.unwrap_or_default())
     }
 
+    /// Returns whether the request has a body.
+    pub(super) fn has_body(&self) -> bool {
+        !self.request.body().is_empty()
+    }
+
     /// Returns the body. Errors: 415 if the media type is not in `allowed`.
     pub(super) fn body(&self, allowed: &'static [&'static str]) -> Result<&[u8], Error> {
         let content_type = self.request.headers().get(CONTENT_TYPE);

@@ -5,7 +5,7 @@
 //! - [`invocation`], [`body`]: what a handler reads: path, query, headers, fields of the body
 //! - [`reply`], [`page`], [`quota`]: what a handler returns
 //! - [`error`]: every error, with the one match from error to status
-//! - [`profiles`], [`conversations`], [`messages`]: the handlers
+//! - [`profiles`], [`conversations`], [`members`], [`messages`]: the handlers
 
 pub mod auth;
 pub mod body;
@@ -13,6 +13,7 @@ pub mod conversations;
 pub mod error;
 pub mod event;
 pub mod invocation;
+pub mod members;
 pub mod messages;
 pub mod operation;
 pub mod page;

@@ -1,11 +1,30 @@
 //! The handlers of profiles.
 
+use std::str::FromStr;
+
 use shared::{Limit, NewProfile, Profile, ProfileId, ProfilePatch, Result};
+use utoipa::ToSchema;
 
 use super::body::Fields;
 use super::invocation::Invocation;
 use super::page::Page;
 use super::reply::{self, Reply, created, no_content, ok};
+
+/// Whose profiles a list has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Owner {
+    /// The caller's.
+    Me,
+}
+
+impl FromStr for Owner {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "me" { Ok(Self::Me) } else { Err("must be me") }
+    }
+}
 
 /// Create a profile.
 ///
@@ -25,20 +44,26 @@ pub async fn create_profile(invocation: Invocation) -> Reply {
 
 /// List profiles, newest first.
 ///
-/// A profile created a moment ago may still be missing.
+/// A profile created a moment ago may still be missing, except among the caller's own.
 #[utoipa::path(
     get, path = "/profiles", tag = "profiles",
     params(
         ("limit" = Option<Limit>, Query, description = "The largest number of results."),
         ("before" = Option<ProfileId>, Query, description = "Only older profiles."),
+        ("owner" = Option<Owner>, Query, description = "Only the caller's own profiles."),
     ),
     responses((status = 200, body = Page<Profile>)),
 )]
 pub async fn list_profiles(invocation: Invocation) -> Reply {
     let Invocation { table, caller, .. } = &invocation;
     let (limit, before) = (invocation.limit()?, invocation.query("before")?);
-    let page = table.list_profiles(caller, limit, before).await?;
-    reply::page(&Page::render(page, |before| format!("/profiles?limit={limit}&before={before}")))
+    let (page, owner) = match invocation.query("owner")? {
+        Some(Owner::Me) => (table.list_own_profiles(caller, limit, before).await?, "&owner=me"),
+        None => (table.list_profiles(caller, limit, before).await?, ""),
+    };
+    reply::page(&Page::render(page, |before| {
+        format!("/profiles?limit={limit}&before={before}{owner}")
+    }))
 }
 
 /// Get a profile.
@@ -69,7 +94,7 @@ pub async fn update_profile(invocation: Invocation) -> Reply {
 
 /// Delete a profile.
 ///
-/// Its messages stay, with `author: null`.
+/// Its messages stay, with `author: null`. It leaves its conversations.
 #[utoipa::path(
     delete, path = "/profiles/{profile_id}", tag = "profiles",
     params(("profile_id" = ProfileId, Path)),

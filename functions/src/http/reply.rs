@@ -44,7 +44,7 @@ impl Versioned for PostedMessage {
     }
 }
 
-/// Replies 200 with a page.
+/// Replies 200 with a page, or a resource without a version.
 pub fn page(page: &impl Serialize) -> Reply {
     json(StatusCode::OK, page)
 }
@@ -52,6 +52,11 @@ pub fn page(page: &impl Serialize) -> Reply {
 /// Replies 200 with a resource and its `ETag`.
 pub fn ok<T: Versioned>(resource: &T) -> Reply {
     tagged(StatusCode::OK, resource)
+}
+
+/// Replies 201 with a resource that has neither a version nor a path of its own.
+pub fn added(resource: &impl Serialize) -> Reply {
+    json(StatusCode::CREATED, resource)
 }
 
 fn tagged<T: Versioned>(status: StatusCode, resource: &T) -> Reply {

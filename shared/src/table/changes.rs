@@ -11,13 +11,15 @@ use aws_sdk_dynamodb::types::{
 };
 use uuid::Uuid;
 
+use super::access::View;
 use super::attempts::Effect;
 use super::client::Table;
-use super::items::{ChangeItem, ChangesItem, ConversationItem, MessageItem, to_attributes};
-use super::keys::{Key, change_sk};
+use super::items::{ChangeItem, ChangesItem, MessageItem, to_attributes};
+use super::keys::{Key, change_sk, conversation_pk};
 use super::requests::Direction::Ascending;
 use super::requests::number;
 use super::transactions::{Decision, Slot, Writes};
+use crate::access::Action;
 use crate::message::{Changes, ConversationHead};
 use crate::{Caller, ConversationId, Cursor, Error, Limit, Result, Seq};
 
@@ -49,13 +51,15 @@ impl Table {
         after: Cursor,
         limit: Limit,
     ) -> Result<Changes> {
-        let (conversation, counter) = self.conversation_and_changes(caller, id).await?;
+        let (view, counter) = self.conversation_and_changes(caller, id).await?;
+        let conversation = &view.conversation;
         let mut after = after;
         if after.seq == Seq::new(0) {
             // A client without messages needs no earlier changes.
             after.change = after.change.max(counter.settled_change);
         }
         if after.seq > conversation.last_seq {
+            self.check(&view, Action::Read).await?;
             return Err(Error::CursorUnknown);
         }
         let head = ConversationHead {
@@ -64,6 +68,7 @@ impl Table {
             version: conversation.version,
         };
         if after.seq == conversation.last_seq && counter.last_change <= after.change {
+            self.check(&view, Action::Read).await?;
             return Ok(Changes {
                 conversation: head,
                 results: Vec::new(),
@@ -78,30 +83,27 @@ impl Table {
             self.query_changes(id, after.change, counter.last_change, most),
             self.query_messages(id, after.seq.get() + 1..=newest, Ascending, most)
         );
-        let run = self.unbroken_run(&conversation, after.seq, most, messages?).await?;
+        let run = self.unbroken_run(&view, after.seq, most, messages?).await?;
         let seen = self.see_changes(id, after.change, changes?, &run, limit).await?;
         let passed = seen.change;
-        let settle = async {
-            // A cursor beyond the mark may be invented, and proves nothing about earlier changes.
-            if after.change <= counter.settled_change && counter.settled_change < passed {
-                self.settle(id, passed).await;
-            }
-        };
-        let (changes, ()) =
-            tokio::join!(self.render_changes(head, after, run, seen, limit), settle);
-        changes
+        let changes = self.render_changes(&view, head, after, run, seen, limit).await?;
+        // A cursor beyond the mark may be invented, and proves nothing about earlier changes.
+        if after.change <= counter.settled_change && counter.settled_change < passed {
+            self.settle(id, passed).await;
+        }
+        Ok(changes)
     }
 
-    /// Reads a conversation that the caller may see, and the counter of its changes.
-    pub(super) async fn conversation_and_changes(
+    /// Reads a conversation and the counter of its changes.
+    pub(super) async fn conversation_and_changes<'c>(
         &self,
-        caller: &Caller,
+        caller: &'c Caller,
         id: ConversationId,
-    ) -> Result<(ConversationItem, ChangesItem)> {
+    ) -> Result<(View<'c>, ChangesItem)> {
         let keys = [Key::conversation(id), Key::changes(id)];
         let mut found = self.get(keys.clone()).await?;
-        let conversation = ConversationItem::visible(found.take(&keys[0])?, caller)?;
-        Ok((conversation, found.take(&keys[1])?.unwrap_or_default()))
+        let view = View::new(found.take(&keys[0])?, caller)?;
+        Ok((view, found.take(&keys[1])?.unwrap_or_default()))
     }
 
     /// Reads the unbroken run of changes after a number.
@@ -116,7 +118,8 @@ impl Table {
             return Ok(Vec::new());
         }
         let keys = change_sk(after + 1)..=change_sk(Seq::MAX);
-        let mut changes: Vec<ChangeItem> = self.query_items(id, keys, Ascending, most).await?;
+        let mut changes: Vec<ChangeItem> =
+            self.query_items(conversation_pk(id), keys, Ascending, most).await?;
         let numbered = changes.iter().zip(after + 1..);
         let unbroken = numbered.take_while(|(item, number)| item.key.sk == change_sk(*number));
         let unbroken = unbroken.count();
@@ -168,6 +171,7 @@ impl Table {
     /// together.
     async fn render_changes(
         &self,
+        view: &View<'_>,
         conversation: ConversationHead,
         after: Cursor,
         run: Vec<MessageItem>,
@@ -186,7 +190,7 @@ impl Table {
             results.push(newer.unwrap_or(message));
         }
         let last = results.last().map_or(after.seq, MessageItem::seq).max(after.seq);
-        let authors = self.authors(results.iter().filter_map(|item| item.author_id)).await?;
+        let authors = self.show(view, results.iter().filter_map(|item| item.author_id)).await?;
         let id = conversation.id;
         let results = results.into_iter().map(|item| item.into_message(id, &authors));
         let results = results.collect::<Result<_>>()?;

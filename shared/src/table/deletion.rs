@@ -1,12 +1,14 @@
-//! Deletion of conversations: a conversation is marked first, and its items are removed later.
+//! Deletion of conversations and profiles: each is marked first, and its items are removed later.
 //!
 //! While requests that started before the mark may still write, nothing is removed. Otherwise a late
-//! transaction could store a message in a conversation that has been removed.
+//! transaction could store a message in a conversation that has been removed, or a member of a profile
+//! that has been.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, DeleteRequest, Put, ReturnConsumedCapacity,
     TransactWriteItem, WriteRequest,
@@ -14,23 +16,28 @@ use aws_sdk_dynamodb::types::{
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
+use super::access::View;
 use super::attempts::{Effect, Failure, Written, classify};
 use super::client::Table;
-use super::items::{ConversationItem, from_attributes};
-use super::keys::{Attributes, DELETED, Key, conversation_pk};
-use super::requests::{if_owned, if_version};
+use super::items::{ConversationItem, ProfileItem, from_attributes};
+use super::keys::{Attributes, DELETED, Key, PROFILE_SK, conversation_pk};
+use super::requests::{Entry, if_owned, if_version};
 use super::transactions::{Decision, Slot, Writes};
-use crate::{Caller, ConversationId, Error, IfMatch, Limit, Result, Time};
+use crate::access::Action;
+use crate::{Caller, ConversationId, Error, IfMatch, Result, Time};
 
-/// The time from a conversation's deletion to the removal of its items. No request lasts that long.
+/// The time from a deletion to the removal of the items. No request lasts that long.
 pub(super) const RETENTION: Duration = Duration::from_secs(10 * 60);
+
+/// The deletions that one query of the index returns.
+const PAGE: usize = 50;
 
 /// The result of one run of `purge-deleted`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
-    /// Conversations that were removed completely.
+    /// Conversations and profiles that were removed completely.
     pub removed: usize,
-    /// Conversations that failed, which the next run tries again.
+    /// Conversations and profiles that failed, which the next run tries again.
     pub failed: usize,
 }
 
@@ -44,13 +51,7 @@ impl Table {
         if_match: &IfMatch,
     ) -> Result<()> {
         let written_by = Uuid::new_v4();
-        let sets = vec![
-            ("deleted_at", self.now().to_string()),
-            ("listing", DELETED.into()),
-            ("written_by", written_by.to_string()),
-        ];
-        let condition = "attribute_exists(pk) AND attribute_not_exists(deleted_at)";
-        let request = if_owned(self.update(Key::conversation(id), condition, sets), caller);
+        let request = if_owned(self.mark_deleted(Key::conversation(id), written_by), caller);
         let found: Option<ConversationItem> =
             match self.send_update(if_version(request, if_match)).await? {
                 Written::Stored(_) => None,
@@ -65,15 +66,28 @@ impl Table {
             return Ok(());
         };
         // Later the purge may be removing the conversation, and would leave this item behind.
-        if found.deleted_at.is_some_and(|deleted_at| !self.is_due(deleted_at, RETENTION / 2)) {
+        let recent = |deleted_at| !self.is_due(deleted_at, RETENTION / 2);
+        if caller.acts_for(&found.owner) && found.deleted_at.is_some_and(recent) {
             self.put_ended(id).await;
         }
-        caller.check_change(&found.protected())?;
-        if_match.check(found.version)?;
+        let view = View::new(Some(found), caller)?;
+        self.check(&view, Action::DeleteConversation).await?;
+        if_match.check(view.conversation.version)?;
         Err(Error::internal("a deletion was refused without a reason"))
     }
 
-    /// Returns whether a conversation was deleted at least this long ago.
+    /// Builds the update that marks a conversation or a profile deleted, unless it is.
+    pub(super) fn mark_deleted(&self, key: Key, written_by: Uuid) -> UpdateItemFluentBuilder {
+        let sets = vec![
+            ("deleted_at", self.now().to_string()),
+            ("listing", DELETED.into()),
+            ("written_by", written_by.to_string()),
+        ];
+        let condition = "attribute_exists(pk) AND attribute_not_exists(deleted_at)";
+        self.update(key, condition, sets)
+    }
+
+    /// Returns whether a deletion is at least this long ago.
     fn is_due(&self, deleted_at: Time, age: Duration) -> bool {
         self.now().since(deleted_at) >= age
     }
@@ -98,24 +112,30 @@ impl Table {
         }
     }
 
-    /// Removes the conversations that were deleted at least 10 minutes ago, until the deadline. A
-    /// conversation that fails does not stop the others. One that is unfinished at the deadline has
+    /// Removes the conversations and profiles that were deleted at least 10 minutes ago, until the
+    /// deadline. One that fails does not stop the others. One that is unfinished at the deadline has
     /// not failed, unless the run has removed nothing at all.
     ///
     /// # Errors
-    /// If the list of deleted conversations cannot be read.
+    /// If the list of what is deleted cannot be read.
     pub async fn purge_deleted(&self) -> Result<Purged> {
         let (mut purged, mut before) = (Purged::default(), None);
         loop {
-            let listed = self.list(DELETED, Limit::default(), before).await?;
-            for key in listed.keys {
-                match self.purge(key).await {
+            let listed = self.list(DELETED, PAGE, before).await?;
+            for Entry { key, .. } in listed.entries {
+                let purge = async {
+                    match key.sk == PROFILE_SK {
+                        true => self.purge_profile(key).await,
+                        false => self.purge_conversation(key).await,
+                    }
+                };
+                match purge.await {
                     Ok(removed) => purged.removed += usize::from(removed),
                     Err(_) if self.is_out_of_time() && self.usage().write_units > 0.0 => {
                         return Ok(purged);
                     }
                     Err(error) => {
-                        tracing::warn!(error = error.chain(), "conversation not purged");
+                        tracing::warn!(error = error.chain(), "deletion not completed");
                         purged.failed += 1;
                         if self.is_out_of_time() {
                             return Ok(purged);
@@ -131,7 +151,7 @@ impl Table {
     }
 
     /// Removes a conversation's items, and at last the conversation. Returns whether it was removed.
-    async fn purge(&self, key: Key) -> Result<bool> {
+    async fn purge_conversation(&self, key: Key) -> Result<bool> {
         let Some(item) = self.get_one::<ConversationItem>(key.clone()).await? else {
             return Ok(false);
         };
@@ -168,6 +188,24 @@ impl Table {
         }
         self.remove_last(last).await?;
         Ok(true)
+    }
+
+    /// Removes a profile's memberships, and the profile once the index shows none. Returns whether it was
+    /// removed.
+    ///
+    /// A membership that was added a moment before the deletion may be missing in the index at first. It
+    /// has appeared there 10 minutes later.
+    async fn purge_profile(&self, key: Key) -> Result<bool> {
+        let Some(item) = self.get_one::<ProfileItem>(key.clone()).await? else {
+            return Ok(false);
+        };
+        let Some(deleted_at) = item.deleted_at else { return Ok(false) };
+        let due = self.is_due(deleted_at, RETENTION);
+        let forgotten = self.forget_profile(item.id, &item.owner).await?;
+        if due && forgotten {
+            self.remove(&[key.into_attributes()]).await?;
+        }
+        Ok(due && forgotten)
     }
 
     /// Records that a conversation has ended, unless that is recorded or the conversation is gone.
@@ -217,7 +255,7 @@ impl Table {
     }
 
     /// Removes up to 25 items.
-    async fn remove(&self, keys: &[Attributes]) -> Result<()> {
+    pub(super) async fn remove(&self, keys: &[Attributes]) -> Result<()> {
         let mut wanted = Vec::new();
         for key in keys {
             let delete = DeleteRequest::builder().set_key(Some(key.clone()));

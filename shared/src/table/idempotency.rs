@@ -157,22 +157,25 @@ impl Table {
         }
     }
 
-    /// Creates an item, and its idempotency key with it, exactly once. Returns what an earlier, equal
+    /// Creates items, and their idempotency key with them, exactly once. Returns what an earlier, equal
     /// request created, if there was one.
     pub(super) async fn create_once<R: Copy + Display + FromStr>(
         &self,
-        item: Attributes,
+        items: impl IntoIterator<Item = Attributes>,
         resource: R,
         request: Option<&KeyedRequest>,
     ) -> Result<Option<Earlier<R>>> {
-        let put = Put::builder()
-            .table_name(&*self.name)
-            .set_item(Some(item))
-            // The id is new, so only an attempt of this request can have stored it.
-            .condition_expression("attribute_not_exists(pk)")
-            .build()
-            .map_err(Error::internal)?;
-        let mut writes = vec![(Slot::Created, TransactWriteItem::builder().put(put).build())];
+        let mut writes = Vec::new();
+        for item in items {
+            let put = Put::builder()
+                .table_name(&*self.name)
+                .set_item(Some(item))
+                // The id is new, so only an attempt of this request can have stored it.
+                .condition_expression("attribute_not_exists(pk)")
+                .build()
+                .map_err(Error::internal)?;
+            writes.push((Slot::Created, TransactWriteItem::builder().put(put).build()));
+        }
         if let Some(request) = request {
             writes.push((Slot::Key, request.put(self, resource)?));
         }

@@ -6,8 +6,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::keys::{Attributes, Key, seq_of};
-use crate::access::Protected;
+use super::keys::{Attributes, Key, member_listing, seq_of};
+use crate::access::{Protected, Standing};
+use crate::conversation::Visibility;
+use crate::member::{ConversationSummary, Member, Role};
 use crate::profile::full_name;
 use crate::rate::Bucket;
 use crate::{
@@ -46,6 +48,9 @@ pub(super) struct ProfileItem {
     /// The request that last changed the profile.
     pub(super) written_by: Uuid,
     pub(super) created_at: Time,
+    /// When it was marked deleted. The item is removed later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) deleted_at: Option<Time>,
     pub(super) listing: String,
 }
 
@@ -53,7 +58,18 @@ impl ProfileItem {
     pub(super) const KIND: &str = "profile";
 
     pub(super) fn protected(&self) -> Protected<'_> {
-        Protected { kind: Self::KIND, owner: &self.owner, deleted: false }
+        let deleted = self.deleted_at.is_some();
+        Protected { kind: Self::KIND, owner: &self.owner, deleted }
+    }
+
+    /// Returns the profile unless it is absent or marked deleted.
+    pub(super) fn live(found: Option<Self>) -> Option<Self> {
+        found.filter(|item| item.deleted_at.is_none())
+    }
+
+    /// The error of an `author_id` that is not the id of a profile.
+    pub(super) fn unknown_author() -> Error {
+        Error::invalid("author_id", "is not the id of a profile")
     }
 
     pub(super) fn bucket(&self) -> Option<Bucket> {
@@ -63,8 +79,7 @@ impl ProfileItem {
     /// Returns the profile of an author who may act for the caller. Errors: 422 `author_id`,
     /// [`Error::Forbidden`].
     pub(super) fn author(found: Option<Self>, caller: &Caller) -> Result<Self> {
-        let author =
-            found.ok_or_else(|| Error::invalid("author_id", "is not the id of a profile"))?;
+        let author = Self::live(found).ok_or_else(Self::unknown_author)?;
         caller.check_change(&author.protected())?;
         Ok(author)
     }
@@ -93,6 +108,7 @@ pub(super) struct ConversationItem {
     pub(super) key: Key,
     pub(super) id: ConversationId,
     pub(super) subject: String,
+    pub(super) visibility: Visibility,
     pub(super) author_id: ProfileId,
     /// The highest reserved `seq`. Messages up to it may still be in flight.
     pub(super) last_seq: Seq,
@@ -109,7 +125,9 @@ pub(super) struct ConversationItem {
     /// When it was marked deleted. Its items are removed later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) deleted_at: Option<Time>,
-    pub(super) listing: String,
+    /// None while the conversation is private: it is in no list until it is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) listing: Option<String>,
 }
 
 impl ConversationItem {
@@ -120,11 +138,22 @@ impl ConversationItem {
         Protected { kind: Self::KIND, owner: &self.owner, deleted }
     }
 
-    /// Returns a conversation that the caller may see. Errors: [`Error::NotFound`].
-    pub(super) fn visible(found: Option<Self>, caller: &Caller) -> Result<Self> {
-        let item = found.ok_or(Error::NotFound(Self::KIND))?;
-        caller.check_see(&item.protected())?;
-        Ok(item)
+    /// Returns when it received its newest message, or was created.
+    pub(super) fn active_at(&self) -> Time {
+        self.last_message_at.unwrap_or(self.created_at)
+    }
+
+    pub(super) fn into_summary(self) -> ConversationSummary {
+        ConversationSummary {
+            id: self.id,
+            subject: self.subject,
+            visibility: self.visibility,
+            author_id: self.author_id,
+            last_seq: self.last_seq,
+            last_message_at: self.last_message_at,
+            version: self.version,
+            created_at: self.created_at,
+        }
     }
 
     pub(super) fn into_conversation(self, authors: &HashMap<ProfileId, Profile>) -> Conversation {
@@ -132,11 +161,89 @@ impl ConversationItem {
             author: authors.get(&self.author_id).cloned(),
             id: self.id,
             subject: self.subject,
+            visibility: self.visibility,
             author_id: self.author_id,
             last_seq: self.last_seq,
             last_message_at: self.last_message_at,
             version: self.version,
             created_at: self.created_at,
+        }
+    }
+}
+
+/// A member of a conversation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct MemberItem {
+    #[serde(flatten)]
+    pub(super) key: Key,
+    /// The conversation: the sort key in the index.
+    pub(super) id: ConversationId,
+    pub(super) owner: String,
+    pub(super) role: Role,
+    pub(super) read_seq: Seq,
+    /// The request that added it or last changed its role. A late attempt at another change finds that
+    /// this has changed.
+    pub(super) written_by: Uuid,
+    pub(super) joined_at: Time,
+    pub(super) listing: String,
+}
+
+impl MemberItem {
+    pub(super) const KIND: &str = "member";
+
+    /// Returns a member that has read everything so far.
+    pub(super) fn new(
+        conversation: &ConversationItem,
+        profile: &ProfileItem,
+        role: Role,
+        joined_at: Time,
+    ) -> Self {
+        Self {
+            key: Key::member(conversation.id, profile.id),
+            id: conversation.id,
+            owner: profile.owner.clone(),
+            role,
+            read_seq: conversation.last_seq,
+            written_by: Uuid::new_v4(),
+            joined_at,
+            listing: member_listing(profile.id),
+        }
+    }
+
+    pub(super) fn profile_id(&self) -> Result<ProfileId> {
+        let id = self.key.sk.strip_prefix("MEMBER#").unwrap_or_default();
+        id.parse().map_err(Error::internal)
+    }
+
+    /// Returns the member as the caller sees it; the read position only to its owner.
+    pub(super) fn into_member(self, caller: &Caller, profile: Profile, last_seq: Seq) -> Member {
+        let read_seq = caller.is_owner(&self.owner).then_some(self.read_seq);
+        Member {
+            conversation_id: self.id,
+            profile_id: profile.id,
+            profile,
+            role: self.role,
+            read_seq,
+            unread: read_seq.map(|read| last_seq.get().saturating_sub(read.get())),
+            joined_at: self.joined_at,
+        }
+    }
+}
+
+/// What the profiles of one owner are in a conversation: how many members, and how many moderators
+/// among them. Absent if there is none. It changes in the transactions that change the members.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct AccessItem {
+    pub(super) members: u64,
+    pub(super) moderators: u64,
+}
+
+impl AccessItem {
+    pub(super) fn standing(self) -> Standing {
+        match self {
+            Self { moderators: 1.., .. } => Standing::Moderator,
+            Self { members: 1.., .. } => Standing::Member,
+            _ => Standing::Stranger,
         }
     }
 }

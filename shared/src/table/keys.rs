@@ -2,15 +2,19 @@
 //!
 //! | access pattern | request |
 //! | --- | --- |
-//! | one profile, conversation or message, by id | `BatchGetItem` on its key |
+//! | one profile, conversation, member or message, by id | `BatchGetItem` on its key |
 //! | a page of profiles, or of conversations, newest first | `Query` on the index `listing` (keys only), then `BatchGetItem` |
+//! | the profiles of one caller, newest first | `Query` on `pk = OWNER#…`, then `BatchGetItem` |
+//! | the members of a conversation | `Query` on `pk`, `sk` between two members, then `BatchGetItem` |
+//! | what the caller's profiles are in a conversation | `BatchGetItem` on `ACCESS#…` |
+//! | the conversations of a profile | `Query` on the index, `listing = "MEMBER#…"`, then `BatchGetItem` of conversations and members |
 //! | a page of messages, either way | `Query` on `pk`, `sk` between two messages |
 //! | the authors on a page | one `BatchGetItem` of the distinct ones |
 //! | post: author, conversation and idempotency key | one `BatchGetItem` |
 //! | post: a place, with `last_message_at` | one `UpdateItem` on the conversation |
 //! | post: the message, its point and its idempotency key | one `TransactWriteItems` |
 //! | the resource of a repeated POST | `BatchGetItem` on the idempotency key, then on the resource |
-//! | deleted conversations | `Query` on the index, `listing = "DELETED"`, then `Query` on `pk` |
+//! | deleted conversations and profiles | `Query` on the index, `listing = "DELETED"`, then `Query` on `pk` |
 
 use std::collections::HashMap;
 
@@ -24,10 +28,13 @@ use crate::{Caller, ConversationId, Error, IdempotencyKey, ProfileId, Result, Se
 pub(super) const LISTING_INDEX: &str = "listing";
 /// `listing` of every profile.
 pub(super) const PROFILES: &str = "PROFILES";
-/// `listing` of every other conversation.
+/// `listing` of every other public conversation. Private ones have none.
 pub(super) const CONVERSATIONS: &str = "CONVERSATIONS";
-/// `listing` of conversations that are marked deleted.
+/// `listing` of conversations and profiles that are marked deleted.
 pub(super) const DELETED: &str = "DELETED";
+
+/// The sort key of every profile.
+pub(super) const PROFILE_SK: &str = "PROFILE";
 
 /// The attributes of an item.
 pub(super) type Attributes = HashMap<String, AttributeValue>;
@@ -41,7 +48,12 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn profile(id: ProfileId) -> Self {
-        Self { pk: format!("PROFILE#{id}"), sk: "PROFILE".into() }
+        Self { pk: format!("PROFILE#{id}"), sk: PROFILE_SK.into() }
+    }
+
+    /// An entry in the list of an owner's profiles.
+    pub(super) fn owned_profile(owner: &str, id: ProfileId) -> Self {
+        Self { pk: owner_pk(owner), sk: owned_profile_sk(id) }
     }
 
     pub(super) fn conversation(id: ConversationId) -> Self {
@@ -50,6 +62,15 @@ impl Key {
 
     pub(super) fn message(conversation_id: ConversationId, seq: Seq) -> Self {
         Self { pk: conversation_pk(conversation_id), sk: message_sk(seq) }
+    }
+
+    pub(super) fn member(conversation_id: ConversationId, profile_id: ProfileId) -> Self {
+        Self { pk: conversation_pk(conversation_id), sk: member_listing(profile_id) }
+    }
+
+    /// What the profiles of one owner are in a conversation.
+    pub(super) fn access(conversation_id: ConversationId, owner: &str) -> Self {
+        Self { pk: conversation_pk(conversation_id), sk: format!("ACCESS#{}", hash(owner)) }
     }
 
     pub(super) fn change(conversation_id: ConversationId, number: u64) -> Self {
@@ -97,6 +118,21 @@ impl Key {
 
 pub(super) fn conversation_pk(id: ConversationId) -> String {
     format!("CONVERSATION#{id}")
+}
+
+/// The partition of an owner's profiles.
+pub(super) fn owner_pk(owner: &str) -> String {
+    format!("OWNER#{}", hash(owner))
+}
+
+/// The sort key of an owner's profile.
+pub(super) fn owned_profile_sk(id: ProfileId) -> String {
+    format!("PROFILE#{id}")
+}
+
+/// The sort key of a member, and `listing` of the conversations of a profile.
+pub(super) fn member_listing(profile_id: ProfileId) -> String {
+    format!("MEMBER#{profile_id}")
 }
 
 /// Twelve digits, so that the keys sort like the numbers.

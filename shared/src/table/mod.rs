@@ -8,11 +8,13 @@
 //! - [`attempts`], [`backoff`], [`transactions`], [`requests`]: sending, retrying, and what an answer
 //!   means
 //! - [`idempotency`]: the keys that make a repeated POST harmless
-//! - [`profiles`], [`conversations`], [`messages`]: the operations
+//! - [`access`]: reading what decides access to a conversation
+//! - [`profiles`], [`conversations`], [`members`], [`messages`]: the operations
 //! - [`changes`], [`versions`]: the change feed; changes that never undo later ones
-//! - [`deletion`]: how a deleted conversation is removed
+//! - [`deletion`]: how a deleted conversation or profile is removed
 //! - [`schema`]: creating the table on a development engine
 
+mod access;
 mod attempts;
 mod backoff;
 mod changes;
@@ -22,6 +24,7 @@ mod deletion;
 mod idempotency;
 mod items;
 mod keys;
+mod members;
 mod messages;
 mod profiles;
 mod requests;
@@ -33,4 +36,5 @@ pub use backoff::{Backoff, SHORTEST_ATTEMPT, Setback, backoff};
 pub use client::{Table, Usage, client_config};
 pub use deletion::Purged;
 pub use idempotency::Created;
+pub use members::PutMember;
 pub use messages::Posted;

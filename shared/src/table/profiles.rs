@@ -2,20 +2,22 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
 use uuid::Uuid;
 
 use super::attempts::Written;
 use super::client::Table;
 use super::idempotency::{Created, Earlier, KeyedRequest};
-use super::items::{ProfileItem, to_attributes};
-use super::keys::{Key, PROFILES};
-use super::requests::number;
+use super::items::{ProfileItem, from_attributes, to_attributes};
+use super::keys::{Key, PROFILES, member_listing, owned_profile_sk, owner_pk};
+use super::requests::Direction::Descending;
+use super::requests::{Found, if_version};
 use crate::{
     Caller, Error, IdempotencyKey, IfMatch, Limit, NewProfile, Page, Profile, ProfileId,
     ProfilePatch, Result,
 };
+
+/// The memberships that one query of the index returns.
+const MEMBERSHIPS: usize = 100;
 
 const NOT_FOUND: Error = Error::NotFound(ProfileItem::KIND);
 
@@ -47,9 +49,11 @@ impl Table {
             version: 1,
             written_by: Uuid::new_v4(),
             created_at: self.now(),
+            deleted_at: None,
             listing: PROFILES.into(),
         };
-        match self.create_once(to_attributes(&item)?, id, request.as_ref()).await? {
+        let owned = Key::owned_profile(&item.owner, id).into_attributes();
+        match self.create_once([to_attributes(&item)?, owned], id, request.as_ref()).await? {
             Some(earlier) => self.replay_profile(caller, earlier).await,
             None => Ok(Created { resource: item.into(), replayed: false }),
         }
@@ -62,11 +66,13 @@ impl Table {
     ) -> Result<Created<Profile>> {
         let Earlier { resource: id, recent } = earlier;
         let read = || async move {
-            match self.get_profile(caller, id).await {
-                Ok(profile) => Ok(Some(profile)),
-                Err(Error::NotFound(_)) if recent => Ok(None),
-                Err(Error::NotFound(_)) => Err(Error::Gone),
-                Err(error) => Err(error),
+            match self.get_one::<ProfileItem>(Key::profile(id)).await? {
+                None if recent => Ok(None),
+                found => {
+                    let item = found.ok_or(Error::Gone)?;
+                    caller.check_see(&item.protected()).map_err(|_| Error::Gone)?;
+                    Ok(Some(item.into()))
+                }
             }
         };
         Ok(Created { resource: self.await_visible(read).await?, replayed: true })
@@ -79,21 +85,13 @@ impl Table {
         Ok(item.into())
     }
 
-    /// Returns the profiles of authors, strongly consistent, in one request. Deleted ones are absent.
-    /// At most 100 distinct ids.
+    /// Returns the profiles of authors, strongly consistent. Deleted ones are absent.
     pub(super) async fn authors(
         &self,
         ids: impl IntoIterator<Item = ProfileId>,
     ) -> Result<HashMap<ProfileId, Profile>> {
         let ids: HashSet<ProfileId> = ids.into_iter().collect();
-        let mut found = self.get(ids.iter().map(|&id| Key::profile(id))).await?;
-        let mut profiles = HashMap::new();
-        for id in ids {
-            if let Some(item) = found.take::<ProfileItem>(&Key::profile(id))? {
-                profiles.insert(id, item.into());
-            }
-        }
-        Ok(profiles)
+        self.get(ids.iter().map(|&id| Key::profile(id))).await?.take_profiles(ids)
     }
 
     /// Returns a page of profiles, newest first, older than `before`. Eventually consistent.
@@ -103,16 +101,44 @@ impl Table {
         limit: Limit,
         before: Option<ProfileId>,
     ) -> Result<Page<Profile, ProfileId>> {
-        let listed = self.list(PROFILES, limit, before.map(|id| id.to_string())).await?;
-        let mut found = self.get(listed.keys.iter().cloned()).await?;
-        let mut results: Vec<Profile> = Vec::new();
-        for key in &listed.keys {
-            let item = found.take::<ProfileItem>(key)?;
-            let seen = item.filter(|item| caller.check_see(&item.protected()).is_ok());
-            results.extend(seen.map(Profile::from));
-        }
+        let listed = self.list(PROFILES, limit.get(), before.map(|id| id.to_string())).await?;
+        let ids = listed.entries.iter().map(|entry| entry.id.parse());
+        let ids: Vec<ProfileId> = ids.collect::<Result<_, _>>().map_err(Error::internal)?;
+        let results = self.seen_profiles(caller, &ids).await?;
         let next = listed.next.map(|id| id.parse()).transpose().map_err(Error::internal)?;
         Ok(Page { results, next })
+    }
+
+    /// Returns a page of the caller's own profiles, newest first, older than `before`. Strongly
+    /// consistent.
+    pub async fn list_own_profiles(
+        &self,
+        caller: &Caller,
+        limit: Limit,
+        before: Option<ProfileId>,
+    ) -> Result<Page<Profile, ProfileId>> {
+        let newest = before.map_or(ProfileId::LAST, ProfileId::previous);
+        let keys = owned_profile_sk(ProfileId::FIRST)..=owned_profile_sk(newest);
+        let most = limit.get() + 1;
+        let owned = self.query_items(owner_pk(caller.subject()), keys, Descending, most).await?;
+        let ids = owned.iter().map(|key: &Key| key.sk.trim_start_matches("PROFILE#").parse());
+        let mut ids: Vec<ProfileId> = ids.collect::<Result<_, _>>().map_err(Error::internal)?;
+        let more = ids.len() > limit.get();
+        ids.truncate(limit.get());
+        let results = self.seen_profiles(caller, &ids).await?;
+        Ok(Page { results, next: ids.last().copied().filter(|_| more) })
+    }
+
+    /// Reads the profiles that the caller may see, in this order.
+    async fn seen_profiles(&self, caller: &Caller, ids: &[ProfileId]) -> Result<Vec<Profile>> {
+        let mut found = self.get(ids.iter().map(|id| Key::profile(*id))).await?;
+        let mut profiles = Vec::new();
+        for id in ids {
+            let item = found.take::<ProfileItem>(&Key::profile(*id))?;
+            let seen = item.filter(|item| caller.check_see(&item.protected()).is_ok());
+            profiles.extend(seen.map(Profile::from));
+        }
+        Ok(profiles)
     }
 
     /// Changes the fields that the patch names.
@@ -129,10 +155,12 @@ impl Table {
         sets.extend(patch.job_title.map(|title| ("job_title", title.into())));
         let current: ProfileItem = self.get_one(Key::profile(id)).await?.ok_or(NOT_FOUND)?;
         let key = Key::profile(id);
-        Ok(self.update_versioned(caller, key, current, &sets, if_match).await?.into())
+        let check = |item: &ProfileItem| caller.check_change(&item.protected());
+        Ok(self.update_versioned(key, current, &sets, if_match, check).await?.into())
     }
 
-    /// Deletes a profile. Its messages stay.
+    /// Deletes a profile: marks it, so that no caller can see it or act as it. Its messages stay. Its
+    /// memberships are removed until the deadline, and the rest by [`Table::purge_deleted`].
     pub async fn delete_profile(
         &self,
         caller: &Caller,
@@ -143,32 +171,54 @@ impl Table {
         let current = found.ok_or(NOT_FOUND)?;
         caller.check_change(&current.protected())?;
         if_match.check(current.version)?;
-        let mut request = self
-            .client
-            .delete_item()
-            .table_name(&*self.name)
-            .set_key(Some(Key::profile(id).into_attributes()))
-            .condition_expression("attribute_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        if *if_match != IfMatch::Any {
-            request = request
-                .condition_expression("attribute_exists(pk) AND version = :read")
-                .expression_attribute_values(":read", number(current.version));
+        let written_by = Uuid::new_v4();
+        let request = self.mark_deleted(Key::profile(id), written_by);
+        let found: Option<ProfileItem> =
+            match self.send_update(if_version(request, if_match)).await? {
+                Written::Stored(_) => None,
+                Written::Refused { reason, .. } => Some(from_attributes(reason.ok_or(NOT_FOUND)?)?),
+            };
+        if let Some(found) = found.filter(|found| found.written_by != written_by) {
+            caller.check_change(&found.protected())?;
+            if_match.check(found.version)?;
+            return Err(Error::internal("a deletion was refused without a reason"));
         }
-        let refused = |error: &DeleteItemError| match error {
-            DeleteItemError::ConditionalCheckFailedException(failed) => {
-                Some(failed.item().is_some())
-            }
-            _ => None,
-        };
-        match self.send_write(|| request.clone().send(), refused).await? {
-            Written::Stored(output) => self.count_written(output.consumed_capacity()),
-            Written::Refused { reason: true, .. } => return Err(Error::PreconditionFailed),
-            // It is absent, perhaps because of an undecided attempt of this request.
-            Written::Refused { reason: false, undecided: true } => {}
-            Written::Refused { reason: false, undecided: false } => return Err(NOT_FOUND),
+        if let Err(error) = self.forget_profile(id, &current.owner).await {
+            tracing::warn!(error = error.chain(), "memberships left to the purge");
         }
         Ok(())
+    }
+
+    /// Removes a deleted profile from its owner's list and from its conversations. Returns whether the
+    /// index showed none.
+    pub(super) async fn forget_profile(&self, id: ProfileId, owner: &str) -> Result<bool> {
+        self.remove(&[Key::owned_profile(owner, id).into_attributes()]).await?;
+        let (listing, mut before, mut none) = (member_listing(id), None, true);
+        loop {
+            let listed = self.list(&listing, MEMBERSHIPS, before).await?;
+            for entry in listed.entries {
+                none = false;
+                self.remove_membership(&entry.key).await?;
+            }
+            before = listed.next;
+            if before.is_none() {
+                return Ok(none);
+            }
+        }
+    }
+}
+
+impl Found {
+    /// Takes out the profiles with these ids. Deleted ones are absent.
+    pub(super) fn take_profiles(
+        &mut self,
+        ids: impl IntoIterator<Item = ProfileId>,
+    ) -> Result<HashMap<ProfileId, Profile>> {
+        let mut profiles = HashMap::new();
+        for id in ids {
+            let item = ProfileItem::live(self.take(&Key::profile(id))?);
+            profiles.extend(item.map(|item| (id, item.into())));
+        }
+        Ok(profiles)
     }
 }

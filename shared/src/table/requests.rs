@@ -1,10 +1,11 @@
 //! The request shapes that all resources share: items by key, a page of the index, a conditional
 //! update.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
@@ -18,12 +19,24 @@ use tokio::time::Instant;
 use super::attempts::{Effect, Failure, Written, classify};
 use super::client::Table;
 use super::items::from_attributes;
-use super::keys::{Attributes, Key, LISTING_INDEX, conversation_pk};
-use crate::{Caller, ConversationId, Error, IfMatch, Limit, Result};
+use super::keys::{Attributes, Key, LISTING_INDEX};
+use crate::{Caller, Error, IfMatch, Result};
 
 /// The longest that a function waits for the table before its first request: too short for a second
 /// attempt.
 const WARM_UP: Duration = Duration::from_millis(300);
+/// The most items that one `BatchGetItem` reads.
+const BATCH: usize = 100;
+
+/// How current the items of a read are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Consistency {
+    /// Everything that was answered before the read began.
+    Strong,
+    /// Perhaps a moment older, at half the units.
+    Eventual,
+}
+
 /// The items that [`Table::get`] found.
 pub(super) struct Found(HashMap<Key, Attributes>);
 
@@ -41,9 +54,17 @@ pub(super) enum Direction {
     Descending,
 }
 
+/// An entry of the index.
+#[derive(Deserialize)]
+pub(super) struct Entry {
+    #[serde(flatten)]
+    pub(super) key: Key,
+    pub(super) id: String,
+}
+
 /// A page of the index.
 pub(super) struct Listed {
-    pub(super) keys: Vec<Key>,
+    pub(super) entries: Vec<Entry>,
     /// The id to continue before; `None` at the end.
     pub(super) next: Option<String>,
 }
@@ -58,24 +79,39 @@ impl Table {
         }
     }
 
-    /// Reads at most 100 items by key, strongly consistent. One request, unless DynamoDB leaves keys
-    /// unprocessed. Duplicate keys are read once.
+    /// Reads items by key, strongly consistent: one request for each 100 of them, unless DynamoDB leaves
+    /// keys unprocessed. Duplicate keys are read once.
     pub(super) async fn get(&self, keys: impl IntoIterator<Item = Key>) -> Result<Found> {
+        self.get_with(Consistency::Strong, keys).await
+    }
+
+    /// Reads items by key, as [`Table::get`] does.
+    pub(super) async fn get_with(
+        &self,
+        consistency: Consistency,
+        keys: impl IntoIterator<Item = Key>,
+    ) -> Result<Found> {
+        let mut distinct = HashSet::new();
+        let wanted = keys.into_iter().filter(|key| distinct.insert(key.clone()));
+        let wanted: Vec<Attributes> = wanted.map(Key::into_attributes).collect();
         let mut found = HashMap::new();
-        let mut wanted: Vec<Attributes> = Vec::new();
-        for key in keys {
-            let attributes = key.into_attributes();
-            if !wanted.contains(&attributes) {
-                wanted.push(attributes);
-            }
+        for batch in wanted.chunks(BATCH) {
+            self.get_batch(consistency, batch.to_vec(), &mut found).await?;
         }
-        if wanted.is_empty() {
-            return Ok(Found(found));
-        }
+        Ok(Found(found))
+    }
+
+    async fn get_batch(
+        &self,
+        consistency: Consistency,
+        mut wanted: Vec<Attributes>,
+        found: &mut HashMap<Key, Attributes>,
+    ) -> Result<()> {
+        let strong = consistency == Consistency::Strong;
         let mut attempts = self.attempts(Effect::Harmless);
         loop {
             let keys = KeysAndAttributes::builder().set_keys(Some(wanted.clone()));
-            let keys = keys.consistent_read(true).build().map_err(Error::internal)?;
+            let keys = keys.consistent_read(strong).build().map_err(Error::internal)?;
             let request = self
                 .client
                 .batch_get_item()
@@ -92,7 +128,7 @@ impl Table {
                     let tables = output.unprocessed_keys;
                     match tables.and_then(|mut tables| tables.remove(&*self.name)) {
                         Some(left) if !left.keys().is_empty() => wanted = left.keys,
-                        _ => return Ok(Found(found)),
+                        _ => return Ok(()),
                     }
                     Failure::Refused("unprocessed keys".into())
                 }
@@ -111,8 +147,8 @@ impl Table {
     /// It reads one key more than the page holds, to know whether a page follows.
     pub(super) async fn list(
         &self,
-        listing: &'static str,
-        limit: Limit,
+        listing: &str,
+        limit: usize,
         before: Option<String>,
     ) -> Result<Listed> {
         let mut request = self
@@ -123,49 +159,48 @@ impl Table {
             .key_condition_expression("listing = :listing")
             .expression_attribute_values(":listing", AttributeValue::S(listing.into()))
             .scan_index_forward(false)
-            .limit(i32::try_from(limit.get() + 1).unwrap_or(i32::MAX))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         if let Some(before) = before {
             request = request
                 .key_condition_expression("listing = :listing AND id < :before")
                 .expression_attribute_values(":before", AttributeValue::S(before));
         }
-        let output = self.send_read(|| request.clone().send()).await?;
-        self.count_read(output.consumed_capacity());
-        #[derive(Deserialize)]
-        struct Entry {
-            #[serde(flatten)]
-            key: Key,
-            id: String,
-        }
-        let entries = output.items.unwrap_or_default().into_iter().map(from_attributes);
-        let mut entries: Vec<Entry> = entries.collect::<Result<_>>()?;
-        let more = entries.len() > limit.get();
-        entries.truncate(limit.get());
+        let mut entries: Vec<Entry> = self.query(request, limit + 1).await?;
+        let more = entries.len() > limit;
+        entries.truncate(limit);
         let next = entries.last().filter(|_| more).map(|last| last.id.clone());
-        Ok(Listed { keys: entries.into_iter().map(|entry| entry.key).collect(), next })
+        Ok(Listed { entries, next })
     }
 
-    /// Reads items of one conversation with these sort keys, at most `most`, strongly consistent.
+    /// Reads items of one partition with these sort keys, at most `most`, strongly consistent.
     pub(super) async fn query_items<T: DeserializeOwned>(
         &self,
-        id: ConversationId,
+        pk: String,
         keys: RangeInclusive<String>,
         direction: Direction,
         most: usize,
     ) -> Result<Vec<T>> {
         let (first, last) = keys.into_inner();
-        let mut request = self
+        let request = self
             .client
             .query()
             .table_name(&*self.name)
             .consistent_read(true)
             .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":pk", AttributeValue::S(conversation_pk(id)))
+            .expression_attribute_values(":pk", AttributeValue::S(pk))
             .expression_attribute_values(":first", AttributeValue::S(first))
             .expression_attribute_values(":last", AttributeValue::S(last))
             .scan_index_forward(direction == Direction::Ascending)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        self.query(request, most).await
+    }
+
+    /// Sends a query until it has found `most` items or all of them.
+    async fn query<T: DeserializeOwned>(
+        &self,
+        mut request: QueryFluentBuilder,
+        most: usize,
+    ) -> Result<Vec<T>> {
         let mut items = Vec::new();
         loop {
             // A query ends at 1 MB, perhaps before it has found `most`.

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// The purpose of one write of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Slot {
-    /// The resource that a POST creates.
+    /// The resource that a POST creates, and the items that belong to it.
     Created,
     /// The author's profile.
     Author,
@@ -28,6 +28,10 @@ pub(super) enum Slot {
     Change,
     /// The idempotency key.
     Key,
+    /// The member that is added, changed or removed.
+    Member,
+    /// What the profiles of the member's owner are in the conversation.
+    Access,
     /// The conversation that is removed.
     Conversation,
     /// The record of a conversation's end.
@@ -49,7 +53,10 @@ pub(super) enum Decision {
 
 /// Why a transaction was cancelled: one reason for each of its writes.
 #[derive(Debug)]
-pub(super) struct Reasons(Vec<(Slot, CancellationReason)>);
+pub(super) struct Reasons {
+    reasons: Vec<(Slot, CancellationReason)>,
+    undecided: bool,
+}
 
 impl Attempts<'_> {
     /// Sends a transaction until it is known whether it is stored. All attempts carry one client token,
@@ -57,7 +64,8 @@ impl Attempts<'_> {
     ///
     /// While an attempt is undecided, a conflict decides nothing: it proves nothing about the earlier
     /// attempt. A failed condition decides all attempts, because it fails permanently: places, keys and
-    /// change numbers that are taken stay taken, and `points` only grow.
+    /// change numbers that are taken stay taken, and `points` only grow. Where one may hold again, see
+    /// [`Reasons::is_undecided`].
     ///
     /// # Errors
     /// When time or the limit of attempts is used up. [`Error::OutcomeUnknown`] if the transaction
@@ -84,7 +92,8 @@ impl Attempts<'_> {
             match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                     let reasons = cancelled.cancellation_reasons().iter().cloned();
-                    let reasons = Reasons(slots.iter().copied().zip(reasons).collect());
+                    let reasons = slots.iter().copied().zip(reasons).collect();
+                    let reasons = Reasons { reasons, undecided: self.is_undecided() };
                     if reasons.any_condition() {
                         self.set_undecided(false);
                         return Ok(Decision::Refused(reasons));
@@ -108,20 +117,26 @@ fn is_failed_condition(reason: &CancellationReason) -> bool {
 impl Reasons {
     /// Returns whether the condition on this write failed; if so, the current item, if there is one.
     pub(super) fn refused<T: DeserializeOwned>(&self, slot: Slot) -> Result<Option<Option<T>>> {
-        let reason = self.0.iter().find(|(other, _)| *other == slot);
+        let reason = self.reasons.iter().find(|(other, _)| *other == slot);
         let failed = reason.filter(|(_, reason)| is_failed_condition(reason));
         failed
             .map(|(_, reason)| reason.item().cloned().map(from_attributes).transpose())
             .transpose()
     }
 
+    /// Returns whether an earlier attempt was not answered. If a condition that failed may hold again,
+    /// that attempt may still be committed.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.undecided
+    }
+
     fn any_condition(&self) -> bool {
-        self.0.iter().any(|(_, reason)| is_failed_condition(reason))
+        self.reasons.iter().any(|(_, reason)| is_failed_condition(reason))
     }
 
     /// Returns what the reasons mean for the next attempt.
     pub(super) fn into_failure(self) -> Failure {
-        let codes = self.0.iter().map(|(_, reason)| reason.code().unwrap_or("None"));
+        let codes = self.reasons.iter().map(|(_, reason)| reason.code().unwrap_or("None"));
         let codes: Vec<&str> = codes.collect();
         let throttled = ["ThrottlingError", "ProvisionedThroughputExceeded"];
         let refused = ["None", "ConditionalCheckFailed", "TransactionConflict"];

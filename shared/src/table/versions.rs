@@ -10,7 +10,7 @@ use super::items::{ConversationItem, ProfileItem, from_attributes};
 use super::keys::Key;
 use super::requests::number;
 use crate::access::Protected;
-use crate::{Caller, Error, IfMatch, Result};
+use crate::{Error, IfMatch, Result};
 
 /// An item with a version.
 pub(super) trait Versioned: DeserializeOwned {
@@ -49,24 +49,24 @@ impl Versioned for ConversationItem {
 }
 
 impl Table {
-    /// Sets attributes of an item that the caller may change, and adds 1 to its version. Sets nothing
-    /// if `sets` is empty. If another change was stored first, it is applied to the changed item.
+    /// Sets attributes of an item if `check` allows it, and adds 1 to its version. Sets nothing if `sets`
+    /// is empty. If another change was stored first, it is applied to the changed item.
     ///
     /// # Errors
-    /// Not found, forbidden, 412, or unknown if an undecided attempt may have been replaced since.
+    /// Not found, those of `check`, 412, or unknown if an undecided attempt may have been replaced since.
     pub(super) async fn update_versioned<T: Versioned>(
         &self,
-        caller: &Caller,
         key: Key,
         mut current: T,
         sets: &[(&str, String)],
         if_match: &IfMatch,
+        check: impl Fn(&T) -> Result<()>,
     ) -> Result<T> {
         let written_by = Uuid::new_v4();
         let condition =
             "attribute_exists(pk) AND attribute_not_exists(deleted_at) AND version = :read";
         loop {
-            caller.check_change(&current.protected())?;
+            check(&current)?;
             if_match.check(current.version())?;
             if sets.is_empty() {
                 return Ok(current);

@@ -18,6 +18,10 @@ pub(super) enum Rule {
     Create,
     /// The owner of the resource, or of the profile it acts as; and administrators.
     Owned,
+    /// Callers that may read: the owner of the profile, and administrators.
+    OwnedRead,
+    /// The owner of the profile, but no administrator.
+    Own,
 }
 
 /// The operations that act on no resource of an owner.
@@ -27,6 +31,8 @@ const CREATE: [&str; 1] = ["create-profile"];
 pub(super) fn rule(route: &Route) -> Rule {
     match operations::find(&route.function) {
         None => Rule::Public,
+        Some(_) if route.function == "list-memberships" => Rule::OwnedRead,
+        Some(_) if route.function == "mark-read" => Rule::Own,
         Some(operation) if operation.scope == "chat/read" => Rule::Read,
         Some(_) if CREATE.contains(&route.function.as_str()) => Rule::Create,
         Some(_) => Rule::Owned,
@@ -48,9 +54,10 @@ fn expected(role: Role, route: &Route) -> u16 {
         (_, Rule::Public) => success(route),
         (Role::Unauthenticated, _) => 401,
         (Role::Scopeless, _) => 403,
-        (Role::Reader, Rule::Create | Rule::Owned) => 403,
-        (Role::Writer, Rule::Read | Rule::Owned) => 403,
-        (Role::Stranger, Rule::Owned) => 403,
+        (Role::Reader, Rule::Create | Rule::Owned | Rule::Own) => 403,
+        (Role::Writer, Rule::Read | Rule::Owned | Rule::OwnedRead | Rule::Own) => 403,
+        (Role::Stranger, Rule::Owned | Rule::OwnedRead | Rule::Own) => 403,
+        (Role::Admin, Rule::Own) => 403,
         _ => success(route),
     }
 }

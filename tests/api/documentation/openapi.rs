@@ -11,6 +11,10 @@ use local::template::Template;
 use tests::service::{Api, Response, Value, json};
 
 const CONVERSATION: &str = "/conversations/{conversation_id}";
+const MEMBERSHIPS: &str = "/profiles/{profile_id}/conversations";
+const MEMBERS: &str = "/conversations/{conversation_id}/members";
+const MEMBER: &str = "/conversations/{conversation_id}/members/{profile_id}";
+const READ: &str = "/conversations/{conversation_id}/members/{profile_id}/read";
 const MESSAGES: &str = "/conversations/{conversation_id}/messages";
 const CHANGES: &str = "/conversations/{conversation_id}/changes";
 const MESSAGE: &str = "/conversations/{conversation_id}/messages/{seq}";
@@ -138,7 +142,7 @@ async fn every_operation_documents_its_errors_bodies_and_headers() {
     let document = document(&Api::start_isolated().await).await;
     for (path, method, operation) in operations(&document) {
         let name = format!("{method} {path}");
-        let has_body = ["post", "patch"].contains(&method);
+        let has_body = ["post", "patch", "put"].contains(&method);
         assert!(operation["summary"].is_string() && operation["tags"][0].is_string(), "{name}");
         assert_eq!(operation.get("requestBody").is_some(), has_body, "{name}");
 
@@ -148,7 +152,8 @@ async fn every_operation_documents_its_errors_bodies_and_headers() {
         expected.extend(path.contains('{').then_some("404"));
         expected.extend((path.ends_with("{seq}") && method != "get").then_some("409"));
         expected.extend((method == "post" || id == "list_changes").then_some("410"));
-        expected.extend(["patch", "delete"].contains(&method).then_some("412"));
+        let has_version = ["patch", "delete"].contains(&method) && id != "delete_member";
+        expected.extend(has_version.then_some("412"));
         expected.extend((id == "create_message").then_some("429"));
         expected.extend(has_body.then_some(["415", "422"]).into_iter().flatten());
         let errors = responses.keys().map(String::as_str).filter(|status| *status >= "400");
@@ -169,7 +174,7 @@ async fn every_operation_documents_its_errors_bodies_and_headers() {
         }
         let expected: &[&str] = match method {
             "post" => &["Idempotency-Key"],
-            "patch" | "delete" => &["If-Match"],
+            _ if has_version => &["If-Match"],
             _ => &[],
         };
         let headers = parameters(&document, operation, "header");
@@ -213,7 +218,7 @@ impl Story {
     /// Returns the example of a successful response body.
     fn response(&self, path: &str, method: &str) -> Value {
         let responses = &self.document["paths"][path][method]["responses"];
-        let response = responses.get("201").unwrap_or(&responses["200"]);
+        let response = responses.get("200").unwrap_or(&responses["201"]);
         response["content"]["application/json"]["example"].clone()
     }
 
@@ -245,6 +250,12 @@ impl Story {
     /// Sends a GET to `url`, and compares the response with the example of `path`.
     async fn get(&self, path: &str, url: &str) {
         self.compare(path, "get", &self.api.get(url).await);
+    }
+
+    /// Sends the example of a PUT to `url`, and compares the response.
+    async fn put(&self, path: &str, url: &str) {
+        let request = self.request(path, "put");
+        self.compare(path, "put", &self.api.put(url, &request).await);
     }
 
     /// Sends the example of a PATCH to `url`, and compares the response.
@@ -282,6 +293,12 @@ async fn every_example_of_a_body_is_a_real_request_or_response() {
     let post =
         async |story: &Story| story.api.post(&messages, &story.request(MESSAGES, "post")).await;
     post(&story).await.expect(201);
+    let profile_id = profile.rsplit('/').next().expect("an id");
+    let member = format!("{conversation}/members/{profile_id}");
+    story.put(MEMBER, &member).await;
+    story.get(MEMBERS, &format!("{conversation}/members")).await;
+    story.put(READ, &format!("{member}/read")).await;
+    story.get(MEMBERSHIPS, &format!("{profile}/conversations")).await;
     story.get(CONVERSATION, &conversation).await;
     story.get("/conversations", "/conversations").await;
     story.patch(CONVERSATION, &conversation).await;
@@ -359,6 +376,8 @@ async fn every_example_of_an_error_is_a_real_response() {
         "conversation_busy",
         "internal",
         "missing_scope",
+        "not_a_member",
+        "not_moderator",
         "not_owner",
         "outcome_unknown",
         "rate_limited",

@@ -10,6 +10,7 @@ use local::template::Template;
 use serde_json::{Value, json};
 use shared::{
     Caller, Conversation, Message, NewConversation, NewMessage, NewProfile, Profile, Table, Time,
+    Visibility,
 };
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -162,6 +163,7 @@ pub(crate) async fn profile(table: &Table) -> Profile {
 
 pub(crate) fn new_conversation(author: &Profile) -> NewConversation {
     NewConversation {
+        visibility: Visibility::Public,
         subject: "Engines".to_owned().try_into().expect("a subject"),
         author_id: author.id,
     }

@@ -67,7 +67,7 @@ fn concerns(request: &Request, Replacement { key, .. }: &Replacement) -> bool {
     let values = &request.body["ExpressionAttributeValues"];
     match values[":pk"]["S"].as_str() {
         Some(pk) => key.pk == pk,
-        None => key.sk == "PROFILE" || key.sk == "CONVERSATION",
+        None => ["PROFILE", "CONVERSATION"].contains(&&*key.sk) || key.sk.starts_with("MEMBER#"),
     }
 }
 

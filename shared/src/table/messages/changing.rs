@@ -4,12 +4,13 @@
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use uuid::Uuid;
 
-use crate::access::Protected;
+use crate::access::Action;
 use crate::error::Conflict;
+use crate::table::access::View;
 use crate::table::attempts::Effect;
 use crate::table::changes::{MAX_THROTTLED, MAX_TRANSACTIONS};
 use crate::table::client::Table;
-use crate::table::items::{ChangesItem, ConversationItem, MessageItem, to_attributes};
+use crate::table::items::{ChangesItem, MessageItem, to_attributes};
 use crate::table::keys::Key;
 use crate::table::requests::number;
 use crate::table::transactions::{Decision, Slot};
@@ -29,7 +30,6 @@ impl Table {
     ) -> Result<Message> {
         let unchanged = patch.text.is_none() && patch.metadata.is_none();
         let edit = |item: &MessageItem| {
-            check_change(item, caller)?;
             if item.deleted_at.is_some() {
                 return Err(Error::Conflict(Conflict::DeletedMessage));
             }
@@ -50,7 +50,14 @@ impl Table {
             }
             Ok(Some(edited))
         };
-        let (item, written) = self.change_message(caller, conversation_id, seq, edit).await?;
+        let change = self.change_message(
+            caller,
+            conversation_id,
+            seq,
+            |owner| Action::EditMessage { owner },
+            edit,
+        );
+        let (item, written) = change.await?;
         let authors = self.authors(item.author_id).await;
         let authors =
             authors.map_err(|error| if written { error.after_a_write() } else { error })?;
@@ -67,7 +74,6 @@ impl Table {
         if_match: &IfMatch,
     ) -> Result<()> {
         let delete = |item: &MessageItem| {
-            check_change(item, caller)?;
             if item.deleted_at.is_some() {
                 return Ok(None);
             }
@@ -79,19 +85,28 @@ impl Table {
                 ..item.clone()
             }))
         };
-        self.change_message(caller, conversation_id, seq, delete).await.map(drop)
+        let change = self.change_message(
+            caller,
+            conversation_id,
+            seq,
+            |owner| Action::DeleteMessage { owner },
+            delete,
+        );
+        change.await.map(drop)
     }
 
-    /// Changes a message. `change` returns the message to store; `None` if nothing changes. It is
+    /// Changes a message if the caller may do this to the messages of its owner. `change` returns the message to store; `None` if nothing changes. It is
     /// called again if another change was stored first. Returns the message, and whether it was stored.
     async fn change_message(
         &self,
         caller: &Caller,
         id: ConversationId,
         seq: Seq,
+        action: fn(&str) -> Action<'_>,
         change: impl Fn(&MessageItem) -> Result<Option<MessageItem>>,
     ) -> Result<(MessageItem, bool)> {
-        let (mut item, mut last_change) = self.read_message_to_change(caller, id, seq).await?;
+        let (mut item, mut last_change) =
+            self.read_message_to_change(caller, id, seq, action).await?;
         let attempts = self.attempts(Effect::Transaction).limited(MAX_TRANSACTIONS);
         let mut attempts = attempts.throttled_at_most(MAX_THROTTLED);
         loop {
@@ -122,35 +137,35 @@ impl Table {
                 }
                 Decision::Conflict(reasons) => {
                     attempts.pause_after(reasons.into_failure()).await?;
-                    (item, last_change) = self.read_message_to_change(caller, id, seq).await?;
+                    let read = self.read_message_to_change(caller, id, seq, action);
+                    (item, last_change) = read.await?;
                 }
             }
         }
     }
 
-    /// Reads a message of a conversation that the caller may see, and the conversation's last change.
+    /// Reads a message that the caller may change, and the conversation's last change. Only messages that
+    /// a profile posted can be changed.
     async fn read_message_to_change(
         &self,
         caller: &Caller,
         id: ConversationId,
         seq: Seq,
+        action: fn(&str) -> Action<'_>,
     ) -> Result<(MessageItem, u64)> {
         let keys = [Key::conversation(id), Key::message(id, seq), Key::changes(id)];
         let mut found = self.get(keys.clone()).await?;
-        ConversationItem::visible(found.take(&keys[0])?, caller)?;
-        let item = found.take(&keys[1])?.ok_or(Error::NotFound(MessageItem::KIND))?;
+        let view = View::new(found.take(&keys[0])?, caller)?;
+        let item: Option<MessageItem> = found.take(&keys[1])?;
+        let owner = item.as_ref().and_then(|item| item.owner.as_deref());
+        self.check(&view, owner.map_or(Action::Read, action)).await?;
+        let item = item.ok_or(Error::NotFound(MessageItem::KIND))?;
+        match item.kind {
+            Kind::Text => {}
+            Kind::Action => return Err(Error::Conflict(Conflict::Congratulation)),
+            Kind::Void => return Err(Error::Conflict(Conflict::Void)),
+        }
         let counter: Option<ChangesItem> = found.take(&keys[2])?;
         Ok((item, counter.unwrap_or_default().last_change))
-    }
-}
-
-/// Checks that the caller may change the message. Only messages that a profile posted can be changed.
-fn check_change(item: &MessageItem, caller: &Caller) -> Result<()> {
-    match (item.kind, &item.owner) {
-        (Kind::Text, Some(owner)) => {
-            caller.check_change(&Protected { kind: MessageItem::KIND, owner, deleted: false })
-        }
-        (Kind::Void, _) => Err(Error::Conflict(Conflict::Void)),
-        _ => Err(Error::Conflict(Conflict::Congratulation)),
     }
 }

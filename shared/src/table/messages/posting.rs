@@ -12,11 +12,14 @@
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
+use serde::de::IgnoredAny;
 use uuid::Uuid;
 
 use super::drafts::{Draft, Places};
+use crate::access::Action;
 use crate::message::is_rewarded;
 use crate::rate::Bucket;
+use crate::table::access::View;
 use crate::table::attempts::{Attempts, Effect, Failure, classify};
 use crate::table::client::Table;
 use crate::table::idempotency::{Created, KeyUse, KeyedRequest};
@@ -25,6 +28,7 @@ use crate::table::keys::Key;
 use crate::table::transactions::{Decision, Reasons, Slot};
 use crate::{
     Caller, ConversationId, Error, IdempotencyKey, NewMessage, PostedMessage, Quota, Result, Seq,
+    Visibility,
 };
 
 /// The most transactions that a post sends.
@@ -100,18 +104,17 @@ impl Table {
         let keys = &keys;
         let read = || async move {
             let mut found = self.get(keys.clone()).await?;
-            let conversation = found.take(&keys[0])?;
-            ConversationItem::visible(conversation, caller).map_err(|_| Error::Gone)?;
+            let view = View::new(found.take(&keys[0])?, caller).map_err(Error::or_gone)?;
             let message: Option<MessageItem> = found.take(&keys[1])?;
             let reward: Option<MessageItem> = found.take(&keys[2])?;
             Ok(match (message, reward) {
-                (Some(message), _) if !is_rewarded(message.points) => Some((message, None)),
-                (Some(message), Some(reward)) => Some((message, Some(reward))),
+                (Some(message), _) if !is_rewarded(message.points) => Some((view, message, None)),
+                (Some(message), Some(reward)) => Some((view, message, Some(reward))),
                 _ => None,
             })
         };
-        let (message, reward) = self.await_visible(read).await?;
-        let mut authors = self.authors(message.author_id).await?;
+        let (view, message, reward) = self.await_visible(read).await?;
+        let mut authors = self.show(&view, message.author_id).await.map_err(Error::or_gone)?;
         for author in authors.values_mut() {
             // The profile may be visible with an earlier total.
             author.points = author.points.max(message.points);
@@ -139,9 +142,10 @@ impl Post<'_> {
             let author = found.take(&author)?;
             return Ok((self.replay(earlier.resource, author.as_ref()).await?, None));
         }
-        let conversation = ConversationItem::visible(found.take(&conversation)?, self.caller)?;
-        let author = ProfileItem::author(found.take(&author)?, self.caller)?;
+        let view = View::new(found.take(&conversation)?, self.caller)?;
+        let author = self.check_author(&view, found.take(&author)?).await?;
         used.earlier()?;
+        let conversation = view.conversation;
         let limit = self.table.rate_limit;
         if let Some(bucket) = limit.refill(author.bucket(), now)
             && bucket.take().is_none()
@@ -158,6 +162,25 @@ impl Post<'_> {
             return Err(Error::ConversationBusy);
         }
         Ok((Step::Reserve(Box::new(author)), None))
+    }
+
+    /// Returns the author if the caller may post as it. Errors: 404, then 403, then 422 `author_id`.
+    async fn check_author(
+        &self,
+        view: &View<'_>,
+        found: Option<ProfileItem>,
+    ) -> Result<ProfileItem> {
+        let Some(author) = ProfileItem::live(found) else {
+            self.table.check(view, Action::Read).await?;
+            return Err(ProfileItem::unknown_author());
+        };
+        let private = view.conversation.visibility == Visibility::Private;
+        let is_member = private && self.caller.acts_for(&author.owner) && {
+            let member = Key::member(self.conversation_id, author.id);
+            self.table.get_one::<IgnoredAny>(member).await?.is_some()
+        };
+        self.table.check(view, Action::Post { owner: &author.owner, is_member }).await?;
+        Ok(author)
     }
 
     /// Reserves one place, or two if a congratulation is due. An attempt that was not answered may hold

@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 
+use crate::table::access::View;
 use crate::table::attempts::{Effect, Failure};
 use crate::table::client::Table;
-use crate::table::items::{ConversationItem, MessageItem};
-use crate::table::keys::{Key, message_sk};
+use crate::table::items::MessageItem;
+use crate::table::keys::{Key, conversation_pk, message_sk};
 use crate::table::requests::Direction::{self, Ascending, Descending};
 use crate::{Caller, ConversationId, Error, Limit, Message, Page, PageStart, Result, Seq, Time};
 
@@ -33,9 +34,9 @@ impl Table {
             self.get_one(Key::conversation(conversation_id)),
             self.first_read(conversation_id, start, limit)
         );
-        let conversation = ConversationItem::visible(found?, caller)?;
-        let page = self.page(&conversation, start, limit, messages?).await?;
-        let authors = self.authors(page.items.iter().filter_map(|item| item.author_id)).await?;
+        let view = View::new(found?, caller)?;
+        let page = self.page(&view, start, limit, messages?).await?;
+        let authors = self.show(&view, page.items.iter().filter_map(|item| item.author_id)).await?;
         let results = page.items.into_iter();
         let results = results.map(|item| item.into_message(conversation_id, &authors));
         Ok(Page { results: results.collect::<Result<_>>()?, next: page.next })
@@ -48,22 +49,13 @@ impl Table {
         conversation_id: ConversationId,
         seq: Seq,
     ) -> Result<Message> {
-        let item = self.message_item(caller, conversation_id, seq).await?;
-        let authors = self.authors(item.author_id).await?;
-        item.into_message(conversation_id, &authors)
-    }
-
-    /// Reads a message of a conversation that the caller may see.
-    pub(super) async fn message_item(
-        &self,
-        caller: &Caller,
-        conversation_id: ConversationId,
-        seq: Seq,
-    ) -> Result<MessageItem> {
         let keys = [Key::conversation(conversation_id), Key::message(conversation_id, seq)];
         let mut found = self.get(keys.clone()).await?;
-        ConversationItem::visible(found.take(&keys[0])?, caller)?;
-        found.take(&keys[1])?.ok_or(Error::NotFound(MessageItem::KIND))
+        let view = View::new(found.take(&keys[0])?, caller)?;
+        let item: Option<MessageItem> = found.take(&keys[1])?;
+        let author = item.as_ref().and_then(|item| item.author_id);
+        let authors = self.show(&view, author).await?;
+        item.ok_or(Error::NotFound(MessageItem::KIND))?.into_message(conversation_id, &authors)
     }
 
     /// Sends the query that a page starts with.
@@ -88,33 +80,33 @@ impl Table {
         }
     }
 
-    /// Returns a page of a conversation that the caller may see, from the messages of its first read.
+    /// Returns a page of a conversation, from the messages of its first read. The caller may only see it
+    /// after [`Table::show`] has checked access.
     pub(in crate::table) async fn page(
         &self,
-        conversation: &ConversationItem,
+        view: &View<'_>,
         start: PageStart,
         limit: Limit,
         messages: Vec<MessageItem>,
     ) -> Result<MessagePage> {
         match start {
             PageStart::After(after) => {
-                let items = self.unbroken_run(conversation, after, limit.get(), messages).await?;
+                let items = self.unbroken_run(view, after, limit.get(), messages).await?;
                 let last =
                     items.last().map(MessageItem::seq).filter(|_| items.len() == limit.get());
-                let next = last.filter(|last| *last < conversation.last_seq).map(PageStart::After);
+                let next =
+                    last.filter(|last| *last < view.conversation.last_seq).map(PageStart::After);
                 Ok(MessagePage { items, next })
             }
-            PageStart::Newest => self.newest_page(conversation, Seq::MAX, limit, messages).await,
-            PageStart::Before(before) => {
-                self.older_page(conversation, before, limit, messages).await
-            }
+            PageStart::Newest => self.newest_page(view, Seq::MAX, limit, messages).await,
+            PageStart::Before(before) => self.older_page(view, before, limit, messages).await,
         }
     }
 
     /// Returns the unbroken run of messages above `after`, at most `most`. Closes old gaps in it.
     pub(in crate::table) async fn unbroken_run(
         &self,
-        conversation: &ConversationItem,
+        view: &View<'_>,
         after: Seq,
         most: usize,
         messages: Vec<MessageItem>,
@@ -125,10 +117,10 @@ impl Table {
         while run.len() < most {
             match messages.pop_front_if(|next| next.seq() == seq) {
                 Some(message) => run.push(message),
-                None if seq > conversation.last_seq && messages.is_empty() => break,
+                None if seq > view.conversation.last_seq && messages.is_empty() => break,
                 None => {
                     let beyond = messages.iter().map(|message| message.created_at).min();
-                    match self.close_old_gap(conversation, seq, beyond).await? {
+                    match self.close_old_gap(view, seq, beyond).await? {
                         Some(message) => run.push(message),
                         None => break,
                     }
@@ -139,38 +131,39 @@ impl Table {
         Ok(run)
     }
 
-    /// Closes a gap if it is old. Returns what is stored there; `None` if the gap stays open.
+    /// Closes a gap if it is old and the caller may see the conversation. Returns what is stored there; `None` if the gap stays open.
     async fn close_old_gap(
         &self,
-        conversation: &ConversationItem,
+        view: &View<'_>,
         seq: Seq,
         beyond: Option<Time>,
     ) -> Result<Option<MessageItem>> {
-        if !self.is_old_gap(conversation, beyond) || self.is_out_of_time() {
+        self.check_once(view).await?;
+        if !self.is_old_gap(&view.conversation, beyond) || self.is_out_of_time() {
             return Ok(None);
         }
-        self.close_gap(conversation.id, seq).await
+        self.close_gap(view.conversation.id, seq).await
     }
 
     /// Returns the newest page of the places up to `most`: the newest messages below the lowest young
     /// gap. Nothing is stored above `most`.
     async fn newest_page(
         &self,
-        conversation: &ConversationItem,
+        view: &View<'_>,
         most: u64,
         limit: Limit,
         mut messages: Vec<MessageItem>,
     ) -> Result<MessagePage> {
         let newest = messages.first().map_or(Seq::new(0), MessageItem::seq);
-        let mut top = newest.max(conversation.last_seq).get().min(most);
+        let mut top = newest.max(view.conversation.last_seq).get().min(most);
         let mut beyond = None;
         while top > 0 {
-            let filled = self.fill(conversation, top, limit, messages, beyond).await?;
+            let filled = self.fill(view, top, limit, messages, beyond).await?;
             let Some(gap) = filled.lowest_gap else { return Ok(filled.into_page()) };
             top = gap.get() - 1;
             beyond = filled.oldest_above(gap).into_iter().chain(beyond).min();
             messages =
-                self.query_messages(conversation.id, 1..=top, Descending, limit.get()).await?;
+                self.query_messages(view.conversation.id, 1..=top, Descending, limit.get()).await?;
         }
         Ok(MessagePage { items: Vec::new(), next: None })
     }
@@ -178,7 +171,7 @@ impl Table {
     /// Returns the page below `before`. Waits until it has no gap.
     async fn older_page(
         &self,
-        conversation: &ConversationItem,
+        view: &View<'_>,
         before: Seq,
         limit: Limit,
         mut messages: Vec<MessageItem>,
@@ -190,24 +183,26 @@ impl Table {
                 Some(created_at) => created_at,
                 None => {
                     let above = before.get()..=Seq::MAX;
-                    let above = self.query_messages(conversation.id, above, Ascending, 1).await?;
+                    let above =
+                        self.query_messages(view.conversation.id, above, Ascending, 1).await?;
                     match above.first() {
                         Some(message) => message.created_at,
                         None => {
                             let below = before.get().saturating_sub(1);
-                            return self.newest_page(conversation, below, limit, messages).await;
+                            return self.newest_page(view, below, limit, messages).await;
                         }
                     }
                 }
             };
             messages.retain(|message| message.seq() < before);
             let top = before.get().saturating_sub(1);
-            let filled = self.fill(conversation, top, limit, messages, Some(beyond)).await?;
+            let filled = self.fill(view, top, limit, messages, Some(beyond)).await?;
             if filled.lowest_gap.is_none() {
                 return Ok(filled.into_page());
             }
             attempts.pause_after(Failure::Refused("a young gap".into())).await?;
-            messages = self.first_read(conversation.id, PageStart::Before(before), limit).await?;
+            messages =
+                self.first_read(view.conversation.id, PageStart::Before(before), limit).await?;
         }
     }
 
@@ -215,7 +210,7 @@ impl Table {
     /// gaps among them, in ascending order. `beyond` is the oldest message read above `top`.
     async fn fill(
         &self,
-        conversation: &ConversationItem,
+        view: &View<'_>,
         top: u64,
         limit: Limit,
         messages: Vec<MessageItem>,
@@ -230,7 +225,7 @@ impl Table {
                 continue;
             }
             let beyond = filled.oldest_above(seq).into_iter().chain(beyond).min();
-            match self.close_old_gap(conversation, seq, beyond).await? {
+            match self.close_old_gap(view, seq, beyond).await? {
                 Some(message) => drop(filled.messages.insert(seq, message)),
                 None => {
                     filled.lowest_gap = Some(seq);
@@ -254,7 +249,7 @@ impl Table {
         }
         let sort_key = |seq: &u64| message_sk(Seq::new(*seq));
         let keys = sort_key(places.start())..=sort_key(places.end());
-        self.query_items(id, keys, direction, most).await
+        self.query_items(conversation_pk(id), keys, direction, most).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which requests each operation sends to DynamoDB, and what they consume according to the engine.
 
+mod members;
+
 use std::time::Duration;
 
 use dynoxide::Database;
@@ -56,7 +58,14 @@ fn fill(database: &Database, conversation_id: &str, last: u64) {
         "ExpressionAttributeValues": { ":pk": pk },
     });
     let items = send("Query", query);
-    let (conversation, first) = (&items["Items"][0], &items["Items"][1]);
+    let items = items["Items"].as_array().expect("items");
+    let of_kind = |sort_key: &str| {
+        let mut items = items.iter();
+        let found =
+            items.find(|item| item["sk"]["S"].as_str().expect("a key").starts_with(sort_key));
+        found.expect("an item")
+    };
+    let (conversation, first) = (of_kind("CONVERSATION"), of_kind("MESSAGE#"));
     let copy = |seq: u64| {
         let mut item = first.clone();
         item["sk"]["S"] = json!(format!("MESSAGE#{seq:012}"));
