@@ -28,6 +28,8 @@ class Rehearsal:
         self.state = Stack(emulator, "chat-dev-state")
         self.service = Stack(emulator, "chat-dev")
         self.config = (REPOSITORY / "samconfig.toml").read_text()
+        self.source = (REPOSITORY / "template.yaml").read_text()
+        adapt.upload(emulator, self.source)
         # A conversation that must survive everything, and its author.
         self.conversation = self.author = None
 
@@ -45,7 +47,7 @@ class Rehearsal:
     def copy(self):
         """Returns the copy of the template, and the body of the API."""
         values = adapt.parameters(self.config, "dev")
-        return adapt.adapt((REPOSITORY / "template.yaml").read_text(), values, self.emulator.url)
+        return adapt.adapt(self.source, values, self.emulator.url)
 
     def configure(self, name, value):
         """Changes a parameter of `dev` or `dev-state` in samconfig.toml."""
@@ -75,6 +77,12 @@ class Rehearsal:
         response = self.emulator.client("lambda").invoke(FunctionName=alias)
         payload = response["Payload"].read()
         return f"{response['FunctionError']}: {payload}" if "FunctionError" in response else None
+
+
+def documented(heading):
+    """Returns the first commands under a heading of docs/OPERATIONS.md."""
+    text = (REPOSITORY / "docs/OPERATIONS.md").read_text()
+    return re.search(f"^### {heading}$.*?```sh\n(.*?)```", text, re.M | re.S)[1]
 
 
 def deploys_state_and_service(rehearsal):
@@ -108,6 +116,15 @@ def the_authorizer_admits_only_tokens_with_the_scope(rehearsal):
     reader.post("/profiles", {"first_name": "Ada"}).expect(403)
     rehearsal.author, rehearsal.conversation = writer.post_conversation()
     rehearsal.post("First").expect(201)
+
+
+def the_first_request_of_the_documentation_works(rehearsal):
+    """The commands of docs/OPERATIONS.md get a token and create a profile."""
+    outputs = rehearsal.state.outputs()
+    # The domain of the user pool is the emulator's.
+    variables = {**outputs, "SignInUrl": rehearsal.emulator.url, "ApiUrl": rehearsal.api().url}
+    printed = rehearsal.emulator.run("bash", "-euc", documented("First request"), **variables)
+    assert json.loads(printed)["first_name"] == "Ada", printed
 
 
 def the_smoke_test_passes(rehearsal):
@@ -151,11 +168,19 @@ def a_user_signs_in_and_enrols_an_authenticator_app(rehearsal):
 
 
 def a_missing_permission_is_noticed(rehearsal):
-    """Without one permission a post fails, and so does the purge."""
+    """Without one permission a post fails, and so does the purge, whose failure is kept in the queue."""
     rehearsal.deploy(without=["CreateMessageRole=dynamodb:UpdateItem", "PurgeDeletedRole=dynamodb:Query"])
     refused = rehearsal.post("Refused")
     assert refused.status in (500, 503), refused
     assert "AccessDenied" in rehearsal.invoke("PurgeDeleted")
+    rehearsal.emulator.client("lambda").invoke(
+        FunctionName=rehearsal.service.id("PurgeDeleted"), InvocationType="Event"
+    )
+    queue = rehearsal.service.outputs()["FailedRunsUrl"]
+    sqs = rehearsal.emulator.client("sqs")
+    answers = (sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages") for _ in range(60))
+    [failed] = next(filter(None, answers))
+    assert json.loads(failed["Body"])["responseContext"]["functionError"], failed
 
 
 def an_update_takes_effect(rehearsal):
@@ -237,8 +262,7 @@ def the_service_returns_with_all_data_and_users(rehearsal):
 
 def a_restored_table_takes_over(rehearsal):
     """Restores a copy with the commands of docs/OPERATIONS.md and switches to it."""
-    text = (REPOSITORY / "docs/OPERATIONS.md").read_text()
-    commands = re.search(r"^### Restore the table$.*?```sh\n(.*?)```", text, re.M | re.S)[1]
+    commands = documented("Restore the table")
     original = rehearsal.state.outputs()["TableName"]
     dynamodb = rehearsal.emulator.client("dynamodb")
     rehearsal.post("Before the restore").expect(201)
@@ -265,8 +289,28 @@ def a_restored_table_takes_over(rehearsal):
 
 # Every run needs these.
 FIRST = [deploys_state_and_service, the_authorizer_admits_only_tokens_with_the_scope]
+def a_new_stack_adopts_the_state(rehearsal):
+    """The stack of the state is deleted and leaves everything behind. `.github/adopt` gives it to a new stack."""
+    before, outputs, table = snapshot(rehearsal), rehearsal.state.outputs(), rehearsal.state.id("Table")
+    rehearsal.state.cloudformation.update_termination_protection(
+        StackName=rehearsal.state.name, EnableTerminationProtection=False
+    )
+    rehearsal.state.delete()
+    # The emulator cannot import a domain.
+    pool, cognito = outputs["UserPoolId"], rehearsal.emulator.client("cognito-idp")
+    domain = cognito.describe_user_pool(UserPoolId=pool)["UserPool"]["Domain"]
+    cognito.delete_user_pool_domain(UserPoolId=pool, Domain=domain)
+    rehearsal.emulator.run(".github/adopt", "dev", table, pool)
+    rehearsal.deploy()
+    adopted = rehearsal.state.outputs()
+    assert {**adopted, "SignInUrl": None} == {**outputs, "SignInUrl": None}, adopted
+    assert snapshot(rehearsal) == before
+    the_smoke_test_passes(rehearsal)
+
+
 STEPS = [
     sam_makes_a_list_of_the_origins,
+    the_first_request_of_the_documentation_works,
     the_smoke_test_passes,
     the_scheduled_functions_run,
     a_user_signs_in_and_enrols_an_authenticator_app,
@@ -277,6 +321,7 @@ STEPS = [
     the_state_refuses_to_be_deleted,
     the_service_returns_with_all_data_and_users,
     a_restored_table_takes_over,
+    a_new_stack_adopts_the_state,
 ]
 
 
