@@ -101,8 +101,7 @@ def sam_makes_a_list_of_the_origins(rehearsal):
     """The API admits each origin of CorsOrigins, although SAM replaces the parameter by a string."""
     _, body = rehearsal.copy()
     [_, origins, _] = body["x-amazon-apigateway-cors"]["Fn::If"]
-    [separator, text] = origins["allowOrigins"]["Fn::Split"]
-    assert text.split(separator) == ["http://localhost:3000"], origins
+    assert origins["allowOrigins"] == {"Fn::Split": [",", "http://localhost:3000"]}, origins
 
 
 def the_authorizer_admits_only_tokens_with_the_scope(rehearsal):
@@ -204,7 +203,38 @@ def a_second_stack_fits_into_the_account(rehearsal):
     second = Stack(rehearsal.emulator, "chat-second")
     second.create_from(rehearsal.service, adapt.parameters(rehearsal.config, "dev"))
     second.assert_complete()
+    ids = [{r["PhysicalResourceId"] for r in s.resources().values()} for s in (rehearsal.service, second)]
+    # The emulator lets the second stack take over the resources of the first. `$default` is a stage of an API.
+    shared = (ids[0] & ids[1]) - {"$default"}
+    assert not shared, shared
     second.delete()
+
+
+def another_issuer_replaces_the_user_pool(rehearsal):
+    """With JwtIssuer the state has no pool, and publishes that issuer. It needs an audience."""
+    state = Stack(rehearsal.emulator, "chat-issuer-state")
+    values = {
+        "JwtIssuer": "https://issuer.example",
+        "SmokeTestTokenUrl": "https://issuer.example/token",
+        "SmokeTestSecretArn": "arn:aws:secretsmanager:us-east-1:000000000000:secret:other",
+    }
+    try:
+        state.create_from(rehearsal.state, values)
+        raise AssertionError("every token of that issuer would be accepted")
+    except ClientError as error:
+        assert "JwtAudience" in str(error), error
+    state.create_from(rehearsal.state, {**values, "JwtAudience": "chat"})
+    types = {resource["ResourceType"] for resource in state.resources().values()}
+    assert types == {"AWS::DynamoDB::Table", "AWS::SSM::Parameter"}, types
+    published = rehearsal.emulator.client("ssm").get_parameters_by_path(Path=f"/{state.name}")["Parameters"]
+    published = {parameter["Name"].rsplit("/", 1)[1]: parameter["Value"] for parameter in published}
+    assert published["issuer"] == values["JwtIssuer"] and published["audience"] == "chat", published
+    assert published["smoke-test-secret-arn"] == values["SmokeTestSecretArn"], published
+    table = state.id("Table")
+    state.delete()
+    dynamodb = rehearsal.emulator.client("dynamodb")
+    dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+    dynamodb.delete_table(TableName=table)
 
 
 def snapshot(rehearsal):
@@ -317,6 +347,7 @@ STEPS = [
     a_missing_permission_is_noticed,
     an_update_takes_effect,
     a_second_stack_fits_into_the_account,
+    another_issuer_replaces_the_user_pool,
     the_service_is_deleted_and_leaves_its_state,
     the_state_refuses_to_be_deleted,
     the_service_returns_with_all_data_and_users,
