@@ -59,7 +59,7 @@ fn the_service_takes_over_what_its_state_stack_publishes() {
 
 #[test]
 fn what_outlives_the_service_is_protected() {
-    let kept = ["AWS::DynamoDB::", "AWS::Cognito::", "AWS::SecretsManager::"];
+    let kept = ["AWS::DynamoDB::", "AWS::Cognito::"];
     let is_kept = |resource: &Value| {
         let kind = resource["Type"].as_str().expect("a type");
         kept.iter().any(|prefix| kind.starts_with(prefix))

@@ -3,11 +3,13 @@
 As a filter: adapt.py EMULATOR_URL SAMCONFIG [ROLE=ACTION ...] <template.yaml, without those permissions.
 """
 
+import io
 import json
 import logging
 import os
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import yaml
@@ -15,6 +17,8 @@ from samtranslator.translator.transform import transform
 
 from emulator import REGION, REPOSITORY
 
+# The bucket with the functions.
+BUCKET = "functions"
 # Resources that the emulator cannot create.
 REMOVED = {
     "AWS::Budgets::Budget",
@@ -58,19 +62,27 @@ def parameters(config, environment):
 
 
 def translate(template, values):
-    """Returns the template after SAM's transform. Code stays in the folders that CodeUri names."""
+    """Returns the template after SAM's transform. Code comes from the bucket that `upload` fills."""
     os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
     source = yaml.load(template, Loader)
-    code = {}
-    for name, resource in source["Resources"].items():
+    for resource in source["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
-            code[name] = resource["Properties"]["CodeUri"]
-            # SAM wants an address in S3. The name of the file is part of the version, as a hash would be.
-            resource["Properties"]["CodeUri"] = f"s3://built/{Path(code[name]).name}"
-    translated = json.loads(json.dumps(transform(source, values, NoPolicies)))
-    for name, folder in code.items():
-        translated["Resources"][name]["Properties"]["Code"] = str(REPOSITORY / folder)
-    return translated
+            folder = resource["Properties"]["CodeUri"]
+            resource["Properties"]["CodeUri"] = f"s3://{BUCKET}/{Path(folder).name}"
+    return json.loads(json.dumps(transform(source, values, NoPolicies)))
+
+
+def upload(emulator, template):
+    """Puts the functions into a bucket once, so that `sam deploy` need not pack them each time."""
+    s3 = emulator.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    for resource in yaml.load(template, Loader)["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            folder = REPOSITORY / resource["Properties"]["CodeUri"]
+            packed = io.BytesIO()
+            with zipfile.ZipFile(packed, "w") as archive:
+                archive.write(folder / "bootstrap", "bootstrap")
+            s3.put_object(Bucket=BUCKET, Key=folder.name, Body=packed.getvalue())
 
 
 def split_api(resources):
@@ -147,6 +159,8 @@ def adapt(template, values, emulator_url):
             del resources[name]
         # CodeDeploy moves the aliases.
         resource.pop("UpdatePolicy", None)
+        if resource["Type"] == "AWS::Lambda::EventInvokeConfig":
+            resource["Properties"]["Qualifier"] = "$LATEST"
         if resource["Type"] == "AWS::Lambda::Function":
             variables = resource["Properties"]["Environment"]["Variables"]
             variables["AWS_ENDPOINT_URL_DYNAMODB"] = emulator_url

@@ -40,7 +40,13 @@ class Emulator:
         }
         self.environment = {**os.environ, **credentials, "AWS_ENDPOINT_URL": self.url, "SAM_CLI_TELEMETRY": "0"}
         self.environment.pop("AWS_PROFILE", None)
-        settings = {"AUTH": "true", "GATEWAY_PORT": str(port), "LAMBDA_EXECUTOR": "local", "TMPDIR": self.folder.name}
+        settings = {
+            "AUTH": "true",
+            "GATEWAY_PORT": str(port),
+            "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0",
+            "LAMBDA_EXECUTOR": "local",
+            "TMPDIR": self.folder.name,
+        }
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [str(Path(sys.executable).parent / "ministack")],

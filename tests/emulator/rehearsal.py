@@ -28,6 +28,8 @@ class Rehearsal:
         self.state = Stack(emulator, "chat-dev-state")
         self.service = Stack(emulator, "chat-dev")
         self.config = (REPOSITORY / "samconfig.toml").read_text()
+        self.source = (REPOSITORY / "template.yaml").read_text()
+        adapt.upload(emulator, self.source)
         # A conversation that must survive everything, and its author.
         self.conversation = self.author = None
 
@@ -45,7 +47,7 @@ class Rehearsal:
     def copy(self):
         """Returns the copy of the template, and the body of the API."""
         values = adapt.parameters(self.config, "dev")
-        return adapt.adapt((REPOSITORY / "template.yaml").read_text(), values, self.emulator.url)
+        return adapt.adapt(self.source, values, self.emulator.url)
 
     def configure(self, name, value):
         """Changes a parameter of `dev` or `dev-state` in samconfig.toml."""
@@ -77,6 +79,12 @@ class Rehearsal:
         return f"{response['FunctionError']}: {payload}" if "FunctionError" in response else None
 
 
+def documented(heading):
+    """Returns the first commands under a heading of docs/OPERATIONS.md."""
+    text = (REPOSITORY / "docs/OPERATIONS.md").read_text()
+    return re.search(f"^### {heading}$.*?```sh\n(.*?)```", text, re.M | re.S)[1]
+
+
 def deploys_state_and_service(rehearsal):
     """`.github/deploy dev` creates both stacks, and every resource is complete."""
     rehearsal.deploy()
@@ -93,8 +101,7 @@ def sam_makes_a_list_of_the_origins(rehearsal):
     """The API admits each origin of CorsOrigins, although SAM replaces the parameter by a string."""
     _, body = rehearsal.copy()
     [_, origins, _] = body["x-amazon-apigateway-cors"]["Fn::If"]
-    [separator, text] = origins["allowOrigins"]["Fn::Split"]
-    assert text.split(separator) == ["http://localhost:3000"], origins
+    assert origins["allowOrigins"] == {"Fn::Split": [",", "http://localhost:3000"]}, origins
 
 
 def the_authorizer_admits_only_tokens_with_the_scope(rehearsal):
@@ -108,6 +115,15 @@ def the_authorizer_admits_only_tokens_with_the_scope(rehearsal):
     reader.post("/profiles", {"first_name": "Ada"}).expect(403)
     rehearsal.author, rehearsal.conversation = writer.post_conversation()
     rehearsal.post("First").expect(201)
+
+
+def the_first_request_of_the_documentation_works(rehearsal):
+    """The commands of docs/OPERATIONS.md get a token and create a profile."""
+    outputs = rehearsal.state.outputs()
+    # The domain of the user pool is the emulator's.
+    variables = {**outputs, "SignInUrl": rehearsal.emulator.url, "ApiUrl": rehearsal.api().url}
+    printed = rehearsal.emulator.run("bash", "-euc", documented("First request"), **variables)
+    assert json.loads(printed)["first_name"] == "Ada", printed
 
 
 def the_smoke_test_passes(rehearsal):
@@ -151,11 +167,19 @@ def a_user_signs_in_and_enrols_an_authenticator_app(rehearsal):
 
 
 def a_missing_permission_is_noticed(rehearsal):
-    """Without one permission a post fails, and so does the purge."""
+    """Without one permission a post fails, and so does the purge, whose failure is kept in the queue."""
     rehearsal.deploy(without=["CreateMessageRole=dynamodb:UpdateItem", "PurgeDeletedRole=dynamodb:Query"])
     refused = rehearsal.post("Refused")
     assert refused.status in (500, 503), refused
     assert "AccessDenied" in rehearsal.invoke("PurgeDeleted")
+    rehearsal.emulator.client("lambda").invoke(
+        FunctionName=rehearsal.service.id("PurgeDeleted"), InvocationType="Event"
+    )
+    queue = rehearsal.service.outputs()["FailedRunsUrl"]
+    sqs = rehearsal.emulator.client("sqs")
+    answers = (sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages") for _ in range(60))
+    [failed] = next(filter(None, answers))
+    assert json.loads(failed["Body"])["responseContext"]["functionError"], failed
 
 
 def an_update_takes_effect(rehearsal):
@@ -179,7 +203,38 @@ def a_second_stack_fits_into_the_account(rehearsal):
     second = Stack(rehearsal.emulator, "chat-second")
     second.create_from(rehearsal.service, adapt.parameters(rehearsal.config, "dev"))
     second.assert_complete()
+    ids = [{r["PhysicalResourceId"] for r in s.resources().values()} for s in (rehearsal.service, second)]
+    # The emulator lets the second stack take over the resources of the first. `$default` is a stage of an API.
+    shared = (ids[0] & ids[1]) - {"$default"}
+    assert not shared, shared
     second.delete()
+
+
+def another_issuer_replaces_the_user_pool(rehearsal):
+    """With JwtIssuer the state has no pool, and publishes that issuer. It needs an audience."""
+    state = Stack(rehearsal.emulator, "chat-issuer-state")
+    values = {
+        "JwtIssuer": "https://issuer.example",
+        "SmokeTestTokenUrl": "https://issuer.example/token",
+        "SmokeTestSecretArn": "arn:aws:secretsmanager:us-east-1:000000000000:secret:other",
+    }
+    try:
+        state.create_from(rehearsal.state, values)
+        raise AssertionError("every token of that issuer would be accepted")
+    except ClientError as error:
+        assert "JwtAudience" in str(error), error
+    state.create_from(rehearsal.state, {**values, "JwtAudience": "chat"})
+    types = {resource["ResourceType"] for resource in state.resources().values()}
+    assert types == {"AWS::DynamoDB::Table", "AWS::SSM::Parameter"}, types
+    published = rehearsal.emulator.client("ssm").get_parameters_by_path(Path=f"/{state.name}")["Parameters"]
+    published = {parameter["Name"].rsplit("/", 1)[1]: parameter["Value"] for parameter in published}
+    assert published["issuer"] == values["JwtIssuer"] and published["audience"] == "chat", published
+    assert published["smoke-test-secret-arn"] == values["SmokeTestSecretArn"], published
+    table = state.id("Table")
+    state.delete()
+    dynamodb = rehearsal.emulator.client("dynamodb")
+    dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+    dynamodb.delete_table(TableName=table)
 
 
 def snapshot(rehearsal):
@@ -237,8 +292,7 @@ def the_service_returns_with_all_data_and_users(rehearsal):
 
 def a_restored_table_takes_over(rehearsal):
     """Restores a copy with the commands of docs/OPERATIONS.md and switches to it."""
-    text = (REPOSITORY / "docs/OPERATIONS.md").read_text()
-    commands = re.search(r"^### Restore the table$.*?```sh\n(.*?)```", text, re.M | re.S)[1]
+    commands = documented("Restore the table")
     original = rehearsal.state.outputs()["TableName"]
     dynamodb = rehearsal.emulator.client("dynamodb")
     rehearsal.post("Before the restore").expect(201)
@@ -265,18 +319,40 @@ def a_restored_table_takes_over(rehearsal):
 
 # Every run needs these.
 FIRST = [deploys_state_and_service, the_authorizer_admits_only_tokens_with_the_scope]
+def a_new_stack_adopts_the_state(rehearsal):
+    """The stack of the state is deleted and leaves everything behind. `.github/adopt` gives it to a new stack."""
+    before, outputs, table = snapshot(rehearsal), rehearsal.state.outputs(), rehearsal.state.id("Table")
+    rehearsal.state.cloudformation.update_termination_protection(
+        StackName=rehearsal.state.name, EnableTerminationProtection=False
+    )
+    rehearsal.state.delete()
+    # The emulator cannot import a domain.
+    pool, cognito = outputs["UserPoolId"], rehearsal.emulator.client("cognito-idp")
+    domain = cognito.describe_user_pool(UserPoolId=pool)["UserPool"]["Domain"]
+    cognito.delete_user_pool_domain(UserPoolId=pool, Domain=domain)
+    rehearsal.emulator.run(".github/adopt", "dev", table, pool)
+    rehearsal.deploy()
+    adopted = rehearsal.state.outputs()
+    assert {**adopted, "SignInUrl": None} == {**outputs, "SignInUrl": None}, adopted
+    assert snapshot(rehearsal) == before
+    the_smoke_test_passes(rehearsal)
+
+
 STEPS = [
     sam_makes_a_list_of_the_origins,
+    the_first_request_of_the_documentation_works,
     the_smoke_test_passes,
     the_scheduled_functions_run,
     a_user_signs_in_and_enrols_an_authenticator_app,
     a_missing_permission_is_noticed,
     an_update_takes_effect,
     a_second_stack_fits_into_the_account,
+    another_issuer_replaces_the_user_pool,
     the_service_is_deleted_and_leaves_its_state,
     the_state_refuses_to_be_deleted,
     the_service_returns_with_all_data_and_users,
     a_restored_table_takes_over,
+    a_new_stack_adopts_the_state,
 ]
 
 
