@@ -187,6 +187,7 @@ async fn a_moderator_adds_promotes_and_removes_a_member() {
     hers.click("#members-form button.primary").await;
     let row = format!("#members-view [data-key=\"{}\"]", charles.profile_id);
     hers.wait_for_text(&format!("{row} .name"), "Charles").await;
+    hers.picture("members").await;
     wait_for_inbox(&his, &["Plans"]).await;
     his.click("#inbox a").await;
     his.fill("#composer-text", "A draft").await;
