@@ -2,34 +2,38 @@
 
 import { asProblem } from "./ui.js";
 
-const INTERVAL = 2000;
-const IDLE_INTERVAL = 10_000;
-const HIDDEN_INTERVAL = 60_000;
-const MAX_BACKOFF = 15_000;
-const IDLE_AFTER = 2 * 60_000; // Without input and without news.
+// Each poll costs the service's owner, so the page polls less often the longer nothing happens.
 
-let activeAt = Date.now();
+const INTERVAL = 2000;
+const MAX_INTERVAL = 30_000;
+const MAX_BACKOFF = 15_000;
+
+let activeAt = Date.now(); // Time of the last input or news.
 let wake = () => {}; // Makes the follower that waits check again whether a poll is due.
 
-const isIdle = () => Date.now() - activeAt > IDLE_AFTER;
-
-/** Returns the time between two polls. */
-function interval() {
-  if (document.hidden) return HIDDEN_INTERVAL;
-  return isIdle() ? IDLE_INTERVAL : INTERVAL;
+/**
+ * Returns the time from a poll at this time to the next one: a tenth of the time without input and
+ * news. So the page starts to slow down after 20 seconds and is slowest after 5 minutes.
+ */
+function interval(polledAt) {
+  if (document.hidden) return MAX_INTERVAL;
+  return Math.min(Math.max((polledAt - activeAt) / 10, INTERVAL), MAX_INTERVAL);
 }
 
 function noteInput() {
-  const wasIdle = isIdle();
+  const isSlow = interval(Date.now()) > INTERVAL;
   activeAt = Date.now();
-  if (wasIdle) wake();
+  if (isSlow) wake();
 }
 
 for (const input of ["keydown", "pointerdown", "pointermove", "wheel"]) {
   addEventListener(input, noteInput, { passive: true });
 }
 
-document.addEventListener("visibilitychange", () => wake());
+document.addEventListener("visibilitychange", () => {
+  activeAt = Date.now();
+  wake();
+});
 
 /** A follower of one conversation, from the cursor of the response that has loaded it. */
 export class Follower {
@@ -83,7 +87,7 @@ export class Follower {
 
   async #untilDue() {
     while (!this.signal.aborted && !this.#isDue) {
-      const wait = this.#polledAt + Math.max(interval(), this.#backoff) - Date.now();
+      const wait = this.#polledAt + Math.max(interval(this.#polledAt), this.#backoff) - Date.now();
       if (wait <= 0) return;
       await new Promise((resolve) => {
         wake = resolve;

@@ -53,13 +53,7 @@ impl Auth {
         if self == Self::Open {
             return Ok(Caller::Anyone);
         }
-        let jwt = match request.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => {
-                context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref())
-            }
-            _ => None,
-        };
-        let claim = |name| jwt.and_then(|jwt| jwt.claims.get(name)).map_or("", String::as_str);
+        let claim = |name| claim(request, name).unwrap_or_default();
         let subject = claim("sub");
         if subject.is_empty() || subject.len() > MAX_SUBJECT {
             return Err(Error::Unauthenticated);
@@ -73,6 +67,15 @@ impl Auth {
         let subject = subject.to_owned();
         Ok(if admin { Caller::Admin(subject) } else { Caller::User(subject) })
     }
+}
+
+/// Returns a claim of the verified access token; `None` if there is no token or it lacks the claim.
+pub(super) fn claim<'r>(request: &'r Request, name: &str) -> Option<&'r str> {
+    let context = match request.request_context_ref()? {
+        RequestContext::ApiGatewayV2(context) => context,
+        _ => return None,
+    };
+    context.authorizer.as_ref()?.jwt.as_ref()?.claims.get(name).map(String::as_str)
 }
 
 /// Returns the values of a claim that is a list of words: API Gateway sends `["a", "b"]` as `[a b]`,
