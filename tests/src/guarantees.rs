@@ -50,6 +50,8 @@ pub struct Conversation {
     pub messages: Option<Vec<Value>>,
     /// True if a client tried to delete it.
     pub deleted: bool,
+    /// True if only members may post.
+    pub private: bool,
     /// The messages that a client saw that polled by `after`, in that order.
     pub polled: Option<Vec<Value>>,
 }
@@ -102,7 +104,7 @@ impl History {
     /// - a message with a 201 is stored there, with those points and that congratulation;
     /// - a refused request stored nothing, and an undecided one stored at most one message;
     /// - one idempotency key has one effect, and all its responses show the same message;
-    /// - 404 and 410 only if the conversation was deleted, 422 only if the author was, 429 only with a
+    /// - 404 and 410 only if the conversation was deleted or is private, 403 only if it is private, 422 only if the author was, 429 only with a
     ///   limit;
     /// - confirmed edits and deletions are visible;
     /// - a client that polls sees each message once, in order.
@@ -224,12 +226,13 @@ impl History {
 
     /// Checks the statuses of the responses to a post.
     fn status_violations(&self, post: &Post) -> Option<String> {
-        let deleted = self.conversations[post.conversation].deleted;
+        let Conversation { deleted, private, .. } = self.conversations[post.conversation];
         let author_deleted = self.authors[post.author].deleted;
         let allowed = |response: &Response| match response {
             Response::Stored(_) | Response::Undecided | Response::Refused(503) => true,
-            Response::Refused(404) => deleted,
-            Response::Gone => deleted && post.keyed,
+            Response::Refused(404) => deleted || private,
+            Response::Refused(403) => private,
+            Response::Gone => (deleted || private) && post.keyed,
             Response::Refused(422) => author_deleted,
             Response::Refused(429) => self.limited,
             Response::Refused(_) => false,

@@ -69,6 +69,7 @@ impl Counts {
         self.views.partial += other.views.partial;
         self.views.early_keys += other.views.early_keys;
         self.views.outdated_index += other.views.outdated_index;
+        self.views.outdated_items += other.views.outdated_items;
     }
 }
 
@@ -89,6 +90,11 @@ impl Backend for Mixed {
     /// checks the items independently.
     async fn execute(&self, request: &Request) -> Executed {
         let mut executed = self.transactions.execute(request).await;
+        let is_read = matches!(request.operation(), "BatchGetItem" | "Query");
+        if let Some(sender) = request.sender.as_ref().filter(|_| executed.status == 200 && !is_read)
+        {
+            sender.store();
+        }
         let mut state = self.state();
         state.counts.closed_gaps += u64::from(executed.status == 200 && closes_gap(request));
         let reasons = executed.body["CancellationReasons"].as_array_mut();

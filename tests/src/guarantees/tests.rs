@@ -24,8 +24,13 @@ fn history() -> History {
         "metadata": { "profile_id": "ada", "points": 10 },
     }));
     let polled = Some(messages.clone());
-    let conversation =
-        Conversation { last_seq: 11, messages: Some(messages), polled, deleted: false };
+    let conversation = Conversation {
+        last_seq: 11,
+        messages: Some(messages),
+        polled,
+        deleted: false,
+        private: false,
+    };
     let author = Author { id: "ada".into(), points: Some(10), deleted: false };
     let (authors, conversations) = (vec![author], vec![conversation]);
     History { authors, conversations, posts, ..History::default() }

@@ -180,6 +180,10 @@ impl Table {
                 .expression_attribute_values(":seq", number(seq.get()));
             let item = match self.send_update(request).await? {
                 Written::Stored(item) => Some(item),
+                Written::Refused { reason: None, undecided: true } => {
+                    let cause = "the position may have moved before the member was removed";
+                    return Err(Error::OutcomeUnknown(cause.into()));
+                }
                 Written::Refused { reason, .. } => reason,
             };
             if let Some(item) = item {
