@@ -19,6 +19,7 @@
 //! - `cost`: which requests each operation sends to DynamoDB, and what they consume
 //! - `documentation`: the pages, their files, and the OpenAPI document
 //! - `template`: routes, scopes, queries, binaries and events agree wherever they are listed
+//! - `deployment`: what the templates and `samconfig.toml` promise an operator
 //! - `permissions`: each function may send exactly the requests that it sends
 //! - `smoke`: the smoke test passes on a working service and fails on a broken one
 //! - `server`: the development server: restart, ports, files

@@ -77,7 +77,7 @@ class Api:
         return send("POST", self.url + path, self.token, body)
 
     def post_conversation(self):
-        """Creates a profile and a conversation. Returns the profile's id and the conversation's path."""
+        """Creates a profile and a conversation. Returns the id of one, the path of the other."""
         author = self.post("/profiles", {"first_name": "Ada"}).expect(201)["id"]
         opening = {"subject": "Rehearsal", "author_id": author}
         conversation = self.post("/conversations", opening).expect(201)["id"]
@@ -87,11 +87,15 @@ class Api:
 def machine_token(emulator, pool, client_id, scope):
     """Returns an access token by client credentials."""
     cognito = emulator.client("cognito-idp")
-    client = cognito.describe_user_pool_client(UserPoolId=pool, ClientId=client_id)["UserPoolClient"]
+    client = cognito.describe_user_pool_client(UserPoolId=pool, ClientId=client_id)[
+        "UserPoolClient"
+    ]
     credentials = base64.b64encode(f"{client_id}:{client['ClientSecret']}".encode()).decode()
     form = {"grant_type": "client_credentials", "scope": scope}
     headers = {"authorization": f"Basic {credentials}"}
-    return send("POST", f"{emulator.url}/oauth2/token", form=form, headers=headers).expect(200)["access_token"]
+    return send("POST", f"{emulator.url}/oauth2/token", form=form, headers=headers).expect(200)[
+        "access_token"
+    ]
 
 
 def sign_in(emulator, client_id, scope, name, password):
