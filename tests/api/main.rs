@@ -1,6 +1,7 @@
 //! Tests of the whole service through its HTTP API. Run with `cargo test -p tests --test api`.
 //!
-//! - `profiles`, `conversations`, `members`, `messages`: every operation with its responses and errors
+//! - `profiles`, `conversations`, `members`, `messages`: every operation with its responses and
+//!   errors
 //! - `pages`: lists, in both directions
 //! - `places`, `gaps`: posts between reservation and commit, and what readers see of them
 //! - `limits`: the rate limit of a profile, and the limit of a conversation

@@ -169,7 +169,8 @@ async fn call_every_operation(stage: &Stage, used: &mut Used) {
     }
 }
 
-/// Calls the operations of members. In the end Bob is a member of the conversation of another profile.
+/// Calls the operations of members. In the end Bob is a member of the conversation of another
+/// profile.
 async fn call_members(api: &Api, used: &mut Used, conversation: &str, bob: &str) {
     let member = format!("{conversation}/members/{bob}");
     let (moderator, read) = (json!({ "role": "moderator" }), json!({ "seq": 1 }));

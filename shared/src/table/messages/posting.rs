@@ -164,7 +164,8 @@ impl Post<'_> {
         Ok((Step::Reserve(Box::new(author)), None))
     }
 
-    /// Returns the author if the caller may post as it. Errors: 404, then 403, then 422 `author_id`.
+    /// Returns the author if the caller may post as it. Errors: 404, then 403, then 422
+    /// `author_id`.
     async fn check_author(
         &self,
         view: &View<'_>,

@@ -80,8 +80,8 @@ impl Table {
         }
     }
 
-    /// Returns a page of a conversation, from the messages of its first read. The caller may only see it
-    /// after [`Table::show`] has checked access.
+    /// Returns a page of a conversation, from the messages of its first read. The caller may only
+    /// see it after [`Table::show`] has checked access.
     pub(in crate::table) async fn page(
         &self,
         view: &View<'_>,
@@ -131,7 +131,8 @@ impl Table {
         Ok(run)
     }
 
-    /// Closes a gap if it is old and the caller may see the conversation. Returns what is stored there; `None` if the gap stays open.
+    /// Closes a gap if it is old and the caller may see the conversation. Returns what is stored
+    /// there; `None` if the gap stays open.
     async fn close_old_gap(
         &self,
         view: &View<'_>,
