@@ -274,8 +274,8 @@ async fn a_moderator_may_delete_a_message_of_another_member_but_not_edit_it() {
     browser.close("401").await;
 }
 
-/// Stops the clock, records the bodies of requests that mark messages as read in `window.marks`, and
-/// holds timers of 5 seconds until `window.release` is called.
+/// Stops the clock, records the `seq` of each request that marks messages as read in
+/// `window.marks`, and holds timers of 5 seconds until `window.release` is called.
 const HOLD_MARKS: &str = "(() => {
     const { fetch, setTimeout } = window;
     const now = Date.now();

@@ -40,7 +40,7 @@ export const inbox = new PagedList(view, {
 /** Calls `action` after each change of the inbox. */
 export const onInbox = (action) => document.addEventListener("inbox", action);
 
-/** Returns what an entry is sorted by. Times have one format, so their order is that of the text. */
+/** Returns what an entry is sorted by. The order of times is that of their texts. */
 const activityOf = ({ conversation: { id, last_message_at, created_at } }) =>
   `${last_message_at ?? created_at} ${id}`;
 
