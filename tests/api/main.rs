@@ -1,6 +1,6 @@
 //! Tests of the whole service through its HTTP API. Run with `cargo test -p tests --test api`.
 //!
-//! - `profiles`, `conversations`, `messages`: every operation with its responses and errors
+//! - `profiles`, `conversations`, `members`, `messages`: every operation with its responses and errors
 //! - `pages`: lists, in both directions
 //! - `places`, `gaps`: posts between reservation and commit, and what readers see of them
 //! - `limits`: the rate limit of a profile, and the limit of a conversation
@@ -9,6 +9,7 @@
 //! - `points`: points and congratulations, also under concurrent posts
 //! - `idempotency`: a repeated POST has no second effect
 //! - `access`: which caller may do what, on every route
+//! - `removal`: removals of members and profiles that meet other requests
 //! - `requests`: requests that are refused before a handler runs, and the gateway's own responses
 //! - `problems`: the code and the text of every error
 //! - `bad_input`: generated events and requests
@@ -46,6 +47,7 @@ mod faults;
 mod gaps;
 mod idempotency;
 mod limits;
+mod members;
 mod messages;
 mod overtaken;
 mod pages;
@@ -55,6 +57,7 @@ mod points;
 mod preconditions;
 mod problems;
 mod profiles;
+mod removal;
 mod requests;
 mod server;
 mod smoke;

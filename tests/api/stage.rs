@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynoxide::Database;
+use local::authorizer::Authorizer;
 use local::engine;
 use shared::table::Purged;
 use shared::{Caller, NewMessage, Table};
@@ -36,14 +37,23 @@ impl Stage {
         Self::start_with(|table| table, Duration::from_secs(3)).await
     }
 
+    /// Starts a service that requires access tokens which this authorizer signed.
+    pub(crate) async fn start_closed(authorizer: Arc<Authorizer>) -> Self {
+        Self::start_as(Setup::new().authorizer(authorizer), |table| table, TEN_SECONDS).await
+    }
+
     /// Starts a service on an adjusted table, whose functions have this timeout.
     pub(crate) async fn start_with(adjust: fn(Table) -> Table, timeout: Duration) -> Self {
+        Self::start_as(Setup::new(), adjust, timeout).await
+    }
+
+    async fn start_as(setup: Setup, adjust: fn(Table) -> Table, timeout: Duration) -> Self {
         let database = engine::open(None).expect("a database");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let engine = engine::serve(listener, database.clone()).expect("an engine");
         let (recorder, clock) = (Recorder::start(engine).await, Clock::stopped());
         let (template, table) = new_table(&recorder.endpoint).await;
-        let setup = Setup::new().clock(&clock).timeout(timeout);
+        let setup = setup.clock(&clock).timeout(timeout);
         let service = setup.start_on(template, adjust(table)).await;
         let _ = recorder.take();
         Self { recorder, clock, service, database }
@@ -156,13 +166,24 @@ impl Stage {
         assert_eq!(self.deliver("UpdateItem", &update), 200);
     }
 
-    fn table_name(&self) -> String {
+    pub(crate) fn table_name(&self) -> String {
         let tables = self.database.list_tables(Default::default()).expect("tables").table_names;
         tables.into_iter().next().expect("a table")
     }
 
     pub(crate) async fn purge(&self) -> Purged {
         self.table().purge_deleted().await.expect("a list")
+    }
+
+    /// Returns every item of the table.
+    pub(crate) fn dump(&self) -> Vec<String> {
+        let scan = json!({ "TableName": self.table_name() });
+        let scan = serde_json::from_value(scan).expect("a request");
+        let page = json!(self.database.scan(scan).expect("a page"));
+        let items = page["Items"].as_array().expect("items").iter();
+        let mut items: Vec<String> = items.map(Value::to_string).collect();
+        items.sort();
+        items
     }
 
     /// Returns the items of a conversation.

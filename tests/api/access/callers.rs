@@ -31,7 +31,7 @@ pub(super) enum Role {
 pub(super) type CallerWith<T> = (&'static str, Role, T);
 
 pub(super) const OWNER: &str = "5f2b8c1e-7d8f-4a55-9a44-3f1f6c1f8a10";
-pub(super) const READ_WRITE: &str = "chat/read chat/write";
+pub(crate) const READ_WRITE: &str = "chat/read chat/write";
 
 const COGNITO: &str = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbCdEfGhI";
 
@@ -121,7 +121,7 @@ pub(super) fn callers_by_event() -> Vec<CallerWith<Option<Value>>> {
 }
 
 /// Returns the authorizer of all tests: generating its key takes long.
-pub(super) fn authorizer() -> Arc<Authorizer> {
+pub(crate) fn authorizer() -> Arc<Authorizer> {
     static AUTHORIZER: OnceLock<Arc<Authorizer>> = OnceLock::new();
     AUTHORIZER.get_or_init(|| Arc::new(Authorizer::generate().expect("a key"))).clone()
 }
@@ -141,7 +141,7 @@ fn complete(claims: &Value) -> Value {
 }
 
 /// Returns a valid token with these claims.
-pub(super) fn token(claims: &Value) -> String {
+pub(crate) fn token(claims: &Value) -> String {
     authorizer().sign(&complete(claims)).expect("a token")
 }
 

@@ -2,9 +2,12 @@
 //!
 //! - [`callers`]: the callers and their tokens
 //! - [`matrix`]: every route for every caller, with real tokens and with the claims of an event
+//! - [`privacy`]: every route of a conversation for every one of its [`participants`]
 
-mod callers;
+pub(crate) mod callers;
 mod matrix;
+mod participants;
+mod privacy;
 
 use std::time::Duration;
 

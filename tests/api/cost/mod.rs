@@ -1,5 +1,7 @@
 //! Which requests each operation sends to DynamoDB, and what they consume according to the engine.
 
+mod members;
+
 use std::time::Duration;
 
 use dynoxide::Database;
