@@ -76,10 +76,16 @@ class Api:
     def post(self, path, body):
         return send("POST", self.url + path, self.token, body)
 
-    def post_conversation(self):
+    def put(self, path, body):
+        return send("PUT", self.url + path, self.token, body)
+
+    def delete(self, path):
+        return send("DELETE", self.url + path, self.token)
+
+    def post_conversation(self, visibility="public"):
         """Creates a profile and a conversation. Returns the id of one, the path of the other."""
         author = self.post("/profiles", {"first_name": "Ada"}).expect(201)["id"]
-        opening = {"subject": "Rehearsal", "author_id": author}
+        opening = {"subject": "Rehearsal", "author_id": author, "visibility": visibility}
         conversation = self.post("/conversations", opening).expect(201)["id"]
         return author, f"/conversations/{conversation}"
 

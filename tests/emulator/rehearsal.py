@@ -22,6 +22,7 @@ STEPS = [
     service_steps.the_smoke_test_passes,
     service_steps.the_scheduled_functions_run,
     service_steps.a_user_signs_in_and_enrols_an_authenticator_app,
+    service_steps.a_private_conversation_is_for_its_members,
     service_steps.a_missing_permission_is_noticed,
     service_steps.an_update_takes_effect,
     service_steps.a_second_stack_fits_into_the_account,

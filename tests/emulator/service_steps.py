@@ -106,6 +106,32 @@ def a_user_signs_in_and_enrols_an_authenticator_app(deployment):
     assert user["UserMFASettingList"] == ["SOFTWARE_TOKEN_MFA"], user
 
 
+def a_private_conversation_is_for_its_members(deployment):
+    """A user sees a private conversation while a profile of the user is a member."""
+    cognito, outputs = deployment.emulator.client("cognito-idp"), deployment.state.outputs()
+    user = {"UserPoolId": outputs["UserPoolId"], "Username": "bob@example.com"}
+    cognito.admin_create_user(**user, MessageAction="SUPPRESS")
+    cognito.admin_set_user_password(**user, Password=PASSWORD, Permanent=True)
+    scopes = "openid chat/read chat/write"
+    tokens = api.sign_in(
+        deployment.emulator, outputs["WebClientId"], scopes, user["Username"], PASSWORD
+    )
+    owner = deployment.api()
+    bob = api.Api(owner.url, tokens["access_token"])
+    profile = bob.post("/profiles", {"first_name": "Bob"}).expect(201)["id"]
+    _, conversation = owner.post_conversation("private")
+    member = f"{conversation}/members/{profile}"
+    bob.get(conversation).expect(404)
+    owner.put(member, {}).expect(201)
+    assert len(bob.get(f"{conversation}/members").expect(200)["results"]) == 2
+    bob.post(f"{conversation}/messages", {"author_id": profile, "text": "Hi"}).expect(201)
+    bob.put(f"{member}/read", {"seq": 1}).expect(200)
+    [entry] = bob.get(f"/profiles/{profile}/conversations").expect(200)["results"]
+    assert entry["unread"] == 0, entry
+    owner.delete(member).expect(204)
+    bob.get(conversation).expect(404)
+
+
 def a_missing_permission_is_noticed(deployment):
     """Without a permission a post fails. So does the purge, and its failure is kept."""
     deployment.deploy(
