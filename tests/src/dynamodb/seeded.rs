@@ -90,8 +90,8 @@ impl Backend for Mixed {
     /// checks the items independently.
     async fn execute(&self, request: &Request) -> Executed {
         let mut executed = self.transactions.execute(request).await;
-        let is_read = matches!(request.operation(), "BatchGetItem" | "Query");
-        if let Some(sender) = request.sender.as_ref().filter(|_| executed.status == 200 && !is_read)
+        if let Some(sender) =
+            request.sender.as_ref().filter(|_| executed.status == 200 && writes(request))
         {
             sender.store();
         }
@@ -252,6 +252,14 @@ impl Seeded {
         state.counts.unreadable += u64::from(matches!(fault, Fault::Unreadable { .. }));
         (fault, before / self.haste, after / self.haste)
     }
+}
+
+/// Returns whether a request stores something if it succeeds.
+fn writes(request: &Request) -> bool {
+    let elements = request.body["TransactItems"].as_array();
+    let checks = |element: &Value| !element["ConditionCheck"].is_null();
+    let only_checks = elements.is_some_and(|elements| elements.iter().all(checks));
+    !matches!(request.operation(), "BatchGetItem" | "Query") && !only_checks
 }
 
 /// Returns whether a reader puts a void.
