@@ -7,7 +7,7 @@ use serde_json::Value;
 use shared::text::hash;
 
 use crate::members::{activity, read_inbox};
-use crate::requests::{Ask, USERS};
+use crate::requests::{Ask, SUBJECTS, USERS};
 use crate::standing::{Candidate, Standings};
 use crate::stored::{Stored, of};
 use crate::world::World;
@@ -129,7 +129,8 @@ pub(crate) async fn violations(
         }
         for user in 0..USERS {
             let mine = candidates.iter().filter(|one| one.owner == user);
-            let is_member = mine.clone().any(|one| members.contains_key(&*one.id));
+            // A deleted profile may be a member until the purge.
+            let is_member = members.values().any(|item| item["owner"]["S"] == SUBJECTS[user]);
             let sees = !world.may_hide(conversation, Some(user)) || is_member;
             let shown = list_members(world, user, conversation).await;
             let last_seq = of(item, "last_seq");
