@@ -127,10 +127,10 @@ pub(crate) async fn violations(
                 violations.push(format!("{profile} ends in {conversation} as {role:?}"));
             }
         }
-        for user in 0..USERS {
+        for (user, subject) in SUBJECTS.iter().enumerate() {
             let mine = candidates.iter().filter(|one| one.owner == user);
             // A deleted profile may be a member until the purge.
-            let is_member = members.values().any(|item| item["owner"]["S"] == SUBJECTS[user]);
+            let is_member = members.values().any(|item| item["owner"]["S"] == *subject);
             let sees = !world.may_hide(conversation, Some(user)) || is_member;
             let shown = list_members(world, user, conversation).await;
             let last_seq = of(item, "last_seq");
