@@ -141,7 +141,7 @@ async fn a_purge_that_runs_out_of_time_fails_only_if_it_has_removed_nothing() {
         jobs::purge_deleted(stage.service.table.for_request(deadline)).await
     };
     let error = purge(0).await.expect_err("nothing was removed").chain();
-    assert!(error.contains("1 conversations could not be purged"), "{error}");
+    assert!(error.contains("1 deletions could not be completed"), "{error}");
     purge(1).await.expect("one conversation was removed");
     stage.recorder.clear();
     assert_eq!(stage.purge().await, Purged { removed: 1, failed: 0 });

@@ -47,14 +47,13 @@ fn allowed_to(function: &Value) -> Permissions {
         assert_eq!(statement["Effect"], "Allow");
         // The smoke test reads its own secret; `smoke` tests that.
         if statement["Action"] == json!(["secretsmanager:GetSecretValue"]) {
-            let own = json!(["HasOwnPool", "SmokeTestSecret", "SmokeTestSecretArn"]);
-            assert_eq!(statement["Resource"], own);
+            assert_eq!(statement["Resource"], "SmokeTestSecretArn");
             continue;
         }
         let place = match statement["Resource"].as_str().expect("one resource") {
-            "Table.Arn" => "the table".to_owned(),
+            "TableArn" => "the table".to_owned(),
             index => {
-                let index = index.strip_prefix("${Table.Arn}/index/");
+                let index = index.strip_prefix("${TableArn}/index/");
                 format!("the index {}", index.expect("an index of the table"))
             }
         };
@@ -172,7 +171,8 @@ async fn call_every_operation(stage: &Stage, used: &mut Used) {
     }
 }
 
-/// Calls the operations of members. In the end Bob is a member of the conversation of another profile.
+/// Calls the operations of members. In the end Bob is a member of the conversation of another
+/// profile.
 async fn call_members(api: &Api, used: &mut Used, conversation: &str, bob: &str) {
     let member = format!("{conversation}/members/{bob}");
     let (moderator, read) = (json!({ "role": "moderator" }), json!({ "seq": 1 }));

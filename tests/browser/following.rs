@@ -115,10 +115,10 @@ async fn a_conversation_deleted_by_another_client_loses_its_composer_and_says_so
     for css in ["#composer", "#conversation-edit", "#conversation-delete", "#messages button"] {
         assert_eq!(browser.eval(&is_visible(css)).await, json!(false), "{css}");
     }
-    for css in ["#deleted", "#unposted", "[data-seq=\"1\"] .text"] {
+    for css in ["#gone", "#unposted", "[data-seq=\"1\"] .text"] {
         assert_eq!(browser.eval(&is_visible(css)).await, json!(true), "{css}");
     }
-    browser.wait_for_text("#deleted", "This conversation was deleted").await;
+    browser.wait_for_text("#gone", "This conversation was deleted").await;
     browser.wait_for_text("#unposted-text", "A draft").await;
     browser.wait_for_text("#conversations-panel .notice", "No conversations yet").await;
     browser.close("404").await;
@@ -242,8 +242,9 @@ async fn a_post_that_never_completed_is_not_shown() {
     browser.close("").await;
 }
 
-/// Records the delays of timers in `window.delays`, and shortens them while `window.hurries` is set.
-/// Shows the page a time that is `window.passed` milliseconds later. Lets `window.setHidden` hide it.
+/// Records the delays of timers in `window.delays`, and shortens them while `window.hurries` is
+/// set. Shows the page a time that is `window.passed` milliseconds later. Lets `window.setHidden`
+/// hide it.
 const CONTROL_TIME: &str = "(() => {
     const { setTimeout } = window;
     const { now } = Date;

@@ -9,7 +9,7 @@ use lambda_http::{Body, Context, Request, RequestExt, Response};
 use serde_json::{Value, json};
 
 /// The `sub` of each user. One is a prefix of others.
-const SUBJECTS: [&str; 4] = ["ann", "ann#", "ann%23", "änn"];
+pub(crate) const SUBJECTS: [&str; 4] = ["ann", "ann#", "ann%23", "änn"];
 
 /// The number of users.
 pub(crate) const USERS: usize = SUBJECTS.len();

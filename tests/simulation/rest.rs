@@ -7,7 +7,7 @@ use serde_json::Value;
 use shared::text::hash;
 
 use crate::members::{activity, read_inbox};
-use crate::requests::{Ask, USERS};
+use crate::requests::{Ask, SUBJECTS, USERS};
 use crate::standing::{Candidate, Standings};
 use crate::stored::{Stored, of};
 use crate::world::World;
@@ -127,9 +127,10 @@ pub(crate) async fn violations(
                 violations.push(format!("{profile} ends in {conversation} as {role:?}"));
             }
         }
-        for user in 0..USERS {
+        for (user, subject) in SUBJECTS.iter().enumerate() {
             let mine = candidates.iter().filter(|one| one.owner == user);
-            let is_member = mine.clone().any(|one| members.contains_key(&*one.id));
+            // A deleted profile may be a member until the purge.
+            let is_member = members.values().any(|item| item["owner"]["S"] == *subject);
             let sees = !world.may_hide(conversation, Some(user)) || is_member;
             let shown = list_members(world, user, conversation).await;
             let last_seq = of(item, "last_seq");

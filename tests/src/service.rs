@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use functions::http::Auth;
 use local::authorizer::Authorizer;
-use local::template::{TEMPLATE, Template};
+use local::template::Template;
 use local::{Gateway, engine};
 use shared::Table;
 use tokio::net::TcpListener;
@@ -190,5 +190,5 @@ pub async fn new_table(endpoint: &str) -> (Template, Table) {
 /// If it is invalid.
 #[must_use]
 pub fn parse_template() -> Template {
-    Template::parse(TEMPLATE).expect("a valid template")
+    Template::parse().expect("a valid template")
 }

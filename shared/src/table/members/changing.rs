@@ -1,8 +1,9 @@
 //! Adding, changing and removing members, and moving their read positions.
 //!
-//! A late attempt must not undo what was answered since. So a role changes, and a member is removed,
-//! only as it was read: `written_by` changes with each of these writes. That a member is absent may hold
-//! again, so an addition that was refused after an unanswered attempt has an unknown outcome.
+//! A late attempt must not undo what was answered since. So a role changes, and a member is
+//! removed, only as it was read: `written_by` changes with each of these writes. That a member is
+//! absent may hold again, so an addition that was refused after an unanswered attempt has an
+//! unknown outcome.
 
 use aws_sdk_dynamodb::types::builders::{DeleteBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{
@@ -273,8 +274,8 @@ impl Table {
         }
     }
 
-    /// Makes one attempt to remove a member as it was read. Returns whether it is removed; otherwise it
-    /// has to be read again.
+    /// Makes one attempt to remove a member as it was read. Returns whether it is removed;
+    /// otherwise it has to be read again.
     async fn try_remove(&self, attempts: &mut Attempts<'_>, member: &MemberItem) -> Result<bool> {
         let access: Option<AccessItem> =
             self.get_one(Key::access(member.id, &member.owner)).await?;
