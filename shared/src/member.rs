@@ -76,9 +76,9 @@ pub struct ConversationSummary {
     pub visibility: Visibility,
     /// The profile that created it.
     pub author_id: ProfileId,
-    /// The `seq` of its newest message; 0 if it has none.
+    /// The highest `seq` that a post has reserved; 0 before the first.
     pub last_seq: Seq,
-    /// When the newest message was accepted; `None` before the first.
+    /// When a post last reserved a `seq`; `None` before the first.
     #[schema(required)]
     pub last_message_at: Option<Time>,
     /// The version, as in the conversation's `ETag`.

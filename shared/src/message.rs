@@ -17,7 +17,8 @@ pub struct Message {
     pub conversation_id: ConversationId,
     /// Its number within the conversation: 1, 2, 3 … without a gap.
     pub seq: Seq,
-    /// Who wrote it: a profile or the service.
+    /// Who wrote it: `text` a profile, `action` the service (a congratulation), `void` nobody: a post
+    /// that never completed.
     #[serde(rename = "type")]
     pub kind: Kind,
     /// The author's id; `None` on a congratulation.

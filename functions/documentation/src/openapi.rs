@@ -42,7 +42,13 @@ author one point. When the author's total reaches a multiple of ten, a congratul
 the same conversation.
 
 - **Privacy.** A private conversation exists only for the owners of its members, its own owner and \
-administrators. For everyone else each request to it is answered as for an absent id.
+administrators. For everyone else each request to it is answered as for an absent id. So a client \
+that follows a conversation and gets 404 has been removed, or the conversation has been deleted.
+- **Roles.** The author of a conversation is its first member, a moderator. Its owner, the caller \
+who created it, has the rights of a moderator for good, also as no member, and alone may delete it. \
+So a conversation whose last moderator leaves still has its owner.
+- **Following.** Poll `changes` every two seconds while the conversation is visible, and less often \
+while nothing happens.
 - **Pages.** Lists are split into pages `{results, next}`. `next` is the path and query of the \
 following page, or `null` on the last page.
 - **Changes.** The body of a PATCH is a JSON merge patch (RFC 7396), sent as `application/json` or \
@@ -244,13 +250,18 @@ fn complete_operation(
 fn complete_success(id: &str, status: &str, response: &mut Value, examples: Option<&Value>) {
     let is_created = id.starts_with("create_");
     response["description"] = json!(match status {
-        "201" if !is_created => "The resource, added by this request.",
+        "201" if !is_created => "Added.",
         "201" => "The resource, created by this request or by an earlier one with the same key.",
         "204" => "Deleted.",
-        _ => "The resource, or a page of the list.",
+        _ if id.starts_with("list_") => "A page of the list.",
+        _ if id.starts_with("update_") => "The resource as it is now.",
+        _ => "The resource.",
     });
     if let Some(body) = response.pointer_mut("/content/application~1json") {
-        body["example"] = examples.map(|examples| examples["response"].clone()).into();
+        // The example of an operation with two responses is the first.
+        if status == "200" || is_created {
+            body["example"] = examples.map(|examples| examples["response"].clone()).into();
+        }
         // Pages and members have no version.
         if !id.starts_with("list_") && !["put_member", "mark_read"].contains(&id) {
             add_headers(response, &["ETag"]);

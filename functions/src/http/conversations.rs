@@ -35,7 +35,7 @@ impl Versioned for ConversationDetails {
 /// Create a conversation.
 ///
 /// Its author becomes the first member, a moderator. A private conversation is visible to the
-/// owners of its members only.
+/// owners of its members, to its own owner and to administrators. `visibility` never changes.
 #[utoipa::path(
     post, path = "/conversations", tag = "conversations",
     request_body = NewConversation,

@@ -13,8 +13,9 @@ use super::reply::{self, Reply, no_content};
 
 /// List the conversations of a profile, most recent activity first: its inbox.
 ///
-/// Only for the profile's owner. `unread` says how many messages are new at most. Covers the 1,000
-/// newest conversations. An entry that moves between two pages may be missed or repeated.
+/// Only for the profile's owner and administrators. `unread` says how many messages are new at most;
+/// the profile's own posts count until they are marked as read. Covers the 1,000 newest
+/// conversations. An entry that moves between two pages may be missed or repeated.
 #[utoipa::path(
     get, path = "/profiles/{profile_id}/conversations", tag = "members",
     params(
@@ -36,6 +37,9 @@ pub async fn list_memberships(invocation: Invocation) -> Reply {
 }
 
 /// List the members of a conversation, by profile id.
+///
+/// Deleted profiles are left out. `read_seq` and `unread` are `None` except for the caller's own
+/// profiles.
 #[utoipa::path(
     get, path = "/conversations/{conversation_id}/members", tag = "members",
     params(
@@ -57,7 +61,8 @@ pub async fn list_members(invocation: Invocation) -> Reply {
 /// Add a member, or set its role.
 ///
 /// Moderators add and change every member. Everyone may join a public conversation with a profile
-/// of their own, without naming a role. Adding a member again changes nothing.
+/// of their own, without naming a role. Adding a member again changes nothing but a role that is
+/// named. A new member has read all messages so far.
 #[utoipa::path(
     put, path = "/conversations/{conversation_id}/members/{profile_id}", tag = "members",
     params(("conversation_id" = ConversationId, Path), ("profile_id" = ProfileId, Path)),
@@ -77,7 +82,7 @@ pub async fn put_member(invocation: Invocation) -> Reply {
 /// Remove a member.
 ///
 /// Moderators remove every member, and everyone may leave with a profile of their own. Removing a
-/// profile that is no member has no effect.
+/// profile that is no member has no effect. Members have no versions, so `If-Match` is ignored.
 #[utoipa::path(
     delete, path = "/conversations/{conversation_id}/members/{profile_id}", tag = "members",
     params(("conversation_id" = ConversationId, Path), ("profile_id" = ProfileId, Path)),
@@ -92,7 +97,8 @@ pub async fn delete_member(invocation: Invocation) -> Reply {
 
 /// Mark the messages up to a `seq` as read.
 ///
-/// Only for the profile's owner. The read position never moves back.
+/// Only for the profile's owner. The read position never moves back: a lower `seq` changes nothing.
+/// 404 if the profile is no member, 422 if `seq` is beyond `last_seq`.
 #[utoipa::path(
     put, path = "/conversations/{conversation_id}/members/{profile_id}/read", tag = "members",
     params(("conversation_id" = ConversationId, Path), ("profile_id" = ProfileId, Path)),

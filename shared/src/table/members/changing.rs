@@ -226,7 +226,7 @@ impl Table {
                 let cause = "the position may have moved before the member was removed";
                 return Err(Error::OutcomeUnknown(cause.into()));
             }
-            Written::Refused { reason: None, undecided: false } => return Ok(None),
+            Written::Refused { reason: None, .. } => return Ok(None),
         };
         let item: MemberItem = from_attributes(item)?;
         Ok(Some(item.into_member(caller, profile.into(), last_seq)))
