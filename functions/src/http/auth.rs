@@ -4,7 +4,7 @@ use std::env;
 
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
-use shared::Caller;
+use shared::{Caller, Time};
 
 use super::error::Error;
 
@@ -53,13 +53,7 @@ impl Auth {
         if self == Self::Open {
             return Ok(Caller::Anyone);
         }
-        let jwt = match request.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => {
-                context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref())
-            }
-            _ => None,
-        };
-        let claim = |name| jwt.and_then(|jwt| jwt.claims.get(name)).map_or("", String::as_str);
+        let claim = |name| claim(request, name).unwrap_or_default();
         let subject = claim("sub");
         if subject.is_empty() || subject.len() > MAX_SUBJECT {
             return Err(Error::Unauthenticated);
@@ -73,6 +67,22 @@ impl Auth {
         let subject = subject.to_owned();
         Ok(if admin { Caller::Admin(subject) } else { Caller::User(subject) })
     }
+}
+
+/// Returns a claim of the verified token.
+fn claim<'r>(request: &'r Request, name: &str) -> Option<&'r str> {
+    let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() else {
+        return None;
+    };
+    let jwt = context.authorizer.as_ref()?.jwt.as_ref()?;
+    jwt.claims.get(name).map(String::as_str)
+}
+
+/// Returns when the verified token expires; `None` without a token. A time that cannot be read counts
+/// as passed.
+pub(super) fn token_expiry(request: &Request) -> Option<Time> {
+    let seconds = claim(request, "exp")?.parse::<f64>().unwrap_or_default();
+    Time::from_second(seconds as i64)
 }
 
 /// Returns the values of a claim that is a list of words: API Gateway sends `["a", "b"]` as `[a b]`,
