@@ -94,7 +94,7 @@ impl Client {
         response.header("location").to_owned()
     }
 
-    /// Sends twelve requests that reach a function, each with a canary, and three that do not. The
+    /// Sends fifteen requests that reach a function, each with a canary, and three that do not. The
     /// fourth posts a message.
     async fn send_canaries(&self) {
         let json = ("content-type", "application/json");
@@ -115,6 +115,10 @@ impl Client {
         let unknown = json!({ "author_id": author_id, "text": "canary-text", "canary-field": 1 });
         self.send("POST", &messages, &keyed, &unknown.to_string(), 422).await;
         self.send("GET", &messages, &[], "", 200).await;
+        self.send("GET", &format!("{conversation}/members"), &[], "", 200).await;
+        let read = format!("{conversation}/members/{author_id}/read");
+        self.send("PUT", &read, &[json], r#"{"seq":1}"#, 200).await;
+        self.send("GET", &format!("{profile}/conversations"), &[], "", 200).await;
         self.send("GET", "/profiles/canary-id", &[], "", 400).await;
         self.send("GET", "/profiles?canary-query=canary", &[], "", 400).await;
         self.send("POST", "/profiles", &[json], "{\"canary-malformed", 400).await;
@@ -165,7 +169,7 @@ async fn each_request_is_one_line_without_anything_that_the_client_sent() {
     let locations: String = errors.map(|line| line["fields"]["location"].to_string()).collect();
     assert!(locations.contains(file!()), "a panic is one line with its location: {locations}");
     let requests = log.requests();
-    assert_eq!(requests.len(), 12);
+    assert_eq!(requests.len(), 15);
     check_request(&requests[3]);
     assert_eq!(requests[1]["status"], 422);
     let signature = |token: &str| token.rsplit('.').next().expect("a signature").to_owned();

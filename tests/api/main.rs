@@ -1,6 +1,6 @@
 //! Tests of the whole service through its HTTP API. Run with `cargo test -p tests --test api`.
 //!
-//! - `profiles`, `conversations`, `messages`: every operation with its responses and errors
+//! - `profiles`, `conversations`, `members`, `messages`: every operation with its responses and errors
 //! - `pages`: lists, in both directions
 //! - `places`, `gaps`: posts between reservation and commit, and what readers see of them
 //! - `limits`: the rate limit of a profile, and the limit of a conversation
@@ -47,6 +47,7 @@ mod faults;
 mod gaps;
 mod idempotency;
 mod limits;
+mod members;
 mod messages;
 mod overtaken;
 mod pages;

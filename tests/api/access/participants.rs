@@ -1,7 +1,10 @@
 //! A conversation and its participants: the callers of the matrix of [`super::privacy`].
 
+use std::env;
+
 use functions::http::Auth;
 use lambda_http::RequestExt;
+use lambda_http::http::{HeaderMap, HeaderName, HeaderValue};
 use local::template::{Route, Template};
 use shared::Table;
 use uuid::Uuid;
@@ -67,7 +70,8 @@ impl Part {
 pub(super) enum Transport {
     /// Through the gateway, with a token.
     Token,
-    /// As an event with claims, as API Gateway sends it.
+    /// As an event with claims, as API Gateway sends it: to the function in this process, or to its
+    /// binary at `CHAT_INVOKE_URL` (see `tests/real-binaries`).
     Event,
 }
 
@@ -85,6 +89,15 @@ pub(super) struct Ask {
     pub(super) body: String,
 }
 
+impl Ask {
+    /// A request with this body, about message 1.
+    pub(super) fn new(function: &'static str, body: &Value) -> Self {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let (query, if_match, key, profile) = ("", None, None, String::new());
+        Self { function, query, if_match, key, profile, seq: 1, body }
+    }
+}
+
 /// A response, without what differs between any two of them.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -94,13 +107,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn new(status: u16, headers: &lambda_http::http::HeaderMap, body: &[u8]) -> Self {
+    fn new(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
         let differs = ["date", "apigw-requestid"];
         let headers = headers.iter().filter(|(name, _)| !differs.contains(&name.as_str()));
-        let text =
-            |(name, value): (&lambda_http::http::HeaderName, &lambda_http::http::HeaderValue)| {
-                (name.to_string(), value.to_str().expect("ASCII").to_owned())
-            };
+        let text = |(name, value): (&HeaderName, &HeaderValue)| {
+            (name.to_string(), value.to_str().expect("ASCII").to_owned())
+        };
         let mut headers: Vec<(String, String)> = headers.map(text).collect();
         headers.sort();
         let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -114,7 +126,8 @@ impl Answer {
 /// A conversation with everything around it.
 pub(super) struct World {
     pub(super) stage: Stage,
-    pub(super) part: Part,
+    transport: Transport,
+    part: Part,
     pub(super) conversation: String,
     /// A profile of the caller: a member if the caller is.
     pub(super) own: String,
@@ -128,72 +141,86 @@ pub(super) struct World {
 
 impl World {
     /// Creates a conversation, in which the caller has this part.
-    pub(super) async fn create(stage: Stage, part: Part, visibility: &str) -> Self {
-        let api = stage.api().clone();
-        let subject = |name: &str| json!({ "sub": name, "scope": READ_WRITE });
-        let (zoe, nobody, caller) = (subject("zoe"), subject("nobody"), part.claims());
-        let owner = Part::Owner.claims();
-        let author = profile(&api, &owner).await;
-        let own = if part == Part::Owner { author.clone() } else { profile(&api, &caller).await };
+    pub(super) async fn create(stage: Stage, transport: Transport, part: Part, kind: &str) -> Self {
         let mut world = Self {
-            conversation: String::new(),
-            spare: profile(&api, &caller).await,
-            other: profile(&api, &zoe).await,
-            outsider: profile(&api, &nobody).await,
-            own,
-            part,
             stage,
+            transport,
+            part,
+            conversation: String::new(),
+            own: String::new(),
+            spare: String::new(),
+            other: String::new(),
+            outsider: String::new(),
         };
-        let opening = json!({ "subject": "s", "author_id": author, "visibility": visibility });
-        let created = send(&api, &owner, "POST", "/conversations", &opening).await;
+        let (owner, caller) = (Part::Owner.claims(), part.claims());
+        let author = world.profile(&owner).await;
+        world.own = if part == Part::Owner { author.clone() } else { world.profile(&caller).await };
+        world.spare = world.profile(&caller).await;
+        world.other = world.profile(&user("zoe")).await;
+        world.outsider = world.profile(&user("nobody")).await;
+        let opening = json!({ "subject": "s", "author_id": author, "visibility": kind });
+        let created = world.must(&owner, Ask::new("create-conversation", &opening)).await;
         world.conversation = created["id"].as_str().expect("an id").to_owned();
-        world.fill(&owner, &zoe).await;
+        world.fill(&owner, &user("zoe")).await;
         world
     }
 
     async fn fill(&self, owner: &Value, zoe: &Value) {
-        let api = self.stage.api();
-        let path = format!("/conversations/{}", self.conversation);
-        let members = format!("{path}/members");
         let put = async |profile: &str, role: &str| {
-            let role = json!({ "role": role });
-            send(api, owner, "PUT", &format!("{members}/{profile}"), &role).await;
+            let ask = Ask::new("put-member", &json!({ "role": role }));
+            self.must(owner, Ask { profile: profile.to_owned(), ..ask }).await;
         };
         put(&self.other, "member").await;
         let say = async |claims: &Value, author: &str| {
             let message = json!({ "author_id": author, "text": "x" });
-            send(api, claims, "POST", &format!("{path}/messages"), &message).await;
+            self.must(claims, Ask::new("create-message", &message)).await;
         };
         say(zoe, &self.other).await;
+        // A change that no reader has recorded as seen.
+        self.must(zoe, Ask::new("update-message", &json!({ "text": "y" }))).await;
         match self.part {
             Part::Member => put(&self.own, "member").await,
             Part::Moderator => put(&self.own, "moderator").await,
             Part::Backend => {
                 put(&self.own, "member").await;
                 for _ in 0..3 {
-                    put(&profile(api, &self.part.claims()).await, "member").await;
+                    put(&self.profile(&self.part.claims()).await, "member").await;
                 }
             }
             Part::Removed => {
                 put(&self.own, "moderator").await;
                 say(&self.part.claims(), &self.own).await;
-                send(api, owner, "DELETE", &format!("{members}/{}", self.own), &Value::Null).await;
+                let ask = Ask::new("delete-member", &Value::Null);
+                self.must(owner, Ask { profile: self.own.clone(), ..ask }).await;
             }
             Part::Stranger | Part::Owner | Part::Admin => {}
         }
     }
 
+    async fn profile(&self, claims: &Value) -> String {
+        let body = json!({ "first_name": "P" });
+        let profile = self.must(claims, Ask::new("create-profile", &body)).await;
+        profile["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Sends a request that succeeds. Returns the body.
+    async fn must(&self, claims: &Value, ask: Ask) -> Value {
+        let answer = self.call(claims, &ask, &self.conversation).await;
+        assert!((200..300).contains(&answer.status), "{ask:?}: {answer:?}");
+        answer.body
+    }
+
     /// Sends a request of the caller to this conversation.
-    pub(super) async fn ask(&self, transport: Transport, ask: &Ask) -> Answer {
-        self.ask_about(transport, ask, &self.conversation).await
+    pub(super) async fn ask(&self, ask: &Ask) -> Answer {
+        self.call(&self.part.claims(), ask, &self.conversation).await
     }
 
     /// Sends the request to a conversation that does not exist.
-    pub(super) async fn ask_about_nothing(&self, transport: Transport, ask: &Ask) -> Answer {
-        self.ask_about(transport, ask, &Uuid::now_v7().to_string()).await
+    pub(super) async fn ask_about_nothing(&self, ask: &Ask) -> Answer {
+        self.call(&self.part.claims(), ask, &Uuid::now_v7().to_string()).await
     }
 
-    async fn ask_about(&self, transport: Transport, ask: &Ask, conversation: &str) -> Answer {
+    async fn call(&self, claims: &Value, ask: &Ask, conversation: &str) -> Answer {
         let Template { routes, .. } = &self.stage.service.template;
         let route = routes.iter().find(|route| route.function == ask.function).expect("a route");
         let path = route.path.replace("{conversation_id}", conversation);
@@ -202,10 +229,9 @@ impl World {
         let mut headers = vec![("content-type", "application/json")];
         headers.extend(ask.if_match.map(|tags| ("if-match", tags)));
         headers.extend(ask.key.as_deref().map(|key| ("idempotency-key", key)));
-        let claims = self.part.claims();
-        match transport {
+        match self.transport {
             Transport::Token => {
-                let token = token(&claims);
+                let token = token(claims);
                 headers.push(("authorization", &token));
                 let path = format!("{path}{}", ask.query);
                 let api = self.stage.api();
@@ -213,11 +239,23 @@ impl World {
                 Answer::new(response.status.as_u16(), &response.headers, &response.bytes)
             }
             Transport::Event => {
-                let event = event_with(route, &path, &headers, ask, &claims);
-                invoke(&self.stage.service.table, ask.function, &event).await
+                let event = event_with(route, &path, &headers, ask, claims);
+                match env::var("CHAT_INVOKE_URL") {
+                    Ok(url) => invoke_binary(&url, ask.function, &event).await,
+                    Err(_) => invoke(&self.stage.service.table, ask.function, &event).await,
+                }
             }
         }
     }
+
+    /// Returns every item of the table; nothing if the binaries have another table.
+    pub(super) fn dump(&self) -> Vec<String> {
+        self.stage.dump()
+    }
+}
+
+fn user(subject: &str) -> Value {
+    json!({ "sub": subject, "scope": READ_WRITE })
 }
 
 /// Returns the event of a request with claims.
@@ -252,17 +290,17 @@ async fn invoke(table: &Table, function: &str, event: &Value) -> Answer {
     Answer::new(response.status().as_u16(), response.headers(), response.body())
 }
 
-async fn profile(api: &Api, claims: &Value) -> String {
-    let profile = send(api, claims, "POST", "/profiles", &json!({ "first_name": "P" })).await;
-    profile["id"].as_str().expect("an id").to_owned()
-}
-
-/// Sends a request that succeeds. Returns the body.
-async fn send(api: &Api, claims: &Value, method: &str, path: &str, body: &Value) -> Value {
-    let token = token(claims);
-    let headers = [("authorization", &*token), ("content-type", "application/json")];
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    let response = api.send(method, path, &headers, body).await;
-    assert!(response.status.is_success(), "{method} {path}: {}", response.text);
-    if response.text.is_empty() { Value::Null } else { response.json() }
+/// Passes an event to the binary of a function, which waits at this address for events.
+async fn invoke_binary(url: &str, function: &str, event: &Value) -> Answer {
+    let path = format!("/2015-03-31/functions/{function}/invocations");
+    let response = Api::connect(url).send("POST", &path, &[], event.to_string()).await;
+    let returned = response.expect(200);
+    let status = returned["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok());
+    let mut headers = HeaderMap::new();
+    for (name, value) in returned["headers"].as_object().into_iter().flatten() {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header");
+        headers.insert(name, value.as_str().expect("text").parse().expect("a value"));
+    }
+    let body = returned["body"].as_str().unwrap_or_default();
+    Answer::new(status.expect("a status"), &headers, body.as_bytes())
 }

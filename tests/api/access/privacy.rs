@@ -54,10 +54,8 @@ fn ask(world: &World, function: &'static str) -> Ask {
     if body.get("author_id").is_some() {
         body["author_id"] = json!(world.own);
     }
-    let body = if body.is_null() { String::new() } else { body.to_string() };
     let query = if function == "list-changes" { "?after=0.0" } else { "" };
-    let profile = world.own.clone();
-    Ask { function, query, if_match: None, key: None, profile, seq: 1, body }
+    Ask { query, profile: world.own.clone(), ..Ask::new(function, &body) }
 }
 
 fn case(ask: Ask, expected: Expected) -> Case {
@@ -176,7 +174,7 @@ fn members(world: &World) -> Vec<Case> {
 }
 
 /// Requests after which the caller may do less.
-fn ends(world: &World) -> Vec<Case> {
+fn ends(world: &World, part: Part) -> Vec<Case> {
     let ask = |function, profile: &str| Ask {
         profile: profile.into(),
         body: String::new(),
@@ -185,7 +183,7 @@ fn ends(world: &World) -> Vec<Case> {
     let removal = ([403, 403, 204, 204, 204], [403, 204, 204, 204]);
     let own = |function| ask(function, &world.own);
     // Other profiles of the backend and of the moderator are still members.
-    let (delete, get) = if world.part == Part::Backend { (403, 200) } else { (404, 404) };
+    let (delete, get) = if part == Part::Backend { (403, 200) } else { (404, 404) };
     vec![
         case(own("delete-message"), removal),
         case(ask("delete-member", &world.other), removal),
@@ -210,26 +208,27 @@ async fn run(transport: Transport, visibility: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let private = visibility == "private";
     for part in PARTS {
-        let world = World::create(Stage::start_closed(authorizer()).await, part, visibility).await;
+        let stage = Stage::start_closed(authorizer()).await;
+        let world = World::create(stage, transport, part, visibility).await;
         let mut functions = BTreeSet::new();
-        for case in cases(&world).into_iter().chain(ends(&world)) {
+        for case in cases(&world).into_iter().chain(ends(&world, part)) {
             functions.insert(case.ask.function);
             let hidden = private && !part.sees_private();
-            let before = hidden.then(|| world.stage.dump());
-            let answer = world.ask(transport, &case.ask).await;
+            let before = hidden.then(|| world.dump());
+            let answer = world.ask(&case.ask).await;
             let expected = case.expected(part, private);
             if answer.status != expected {
                 let (ask, status) = (&case.ask, answer.status);
                 wrong.push(format!("{part:?}: {status} instead of {expected}: {ask:?}"));
             }
             if let Some(before) = before {
-                let absent = world.ask_about_nothing(transport, &case.ask).await;
+                let absent = world.ask_about_nothing(&case.ask).await;
                 assert_eq!(
                     answer, absent,
                     "{part:?}: hidden (left), absent (right): {:?}",
                     case.ask
                 );
-                assert_eq!(world.stage.dump(), before, "{part:?} wrote something: {:?}", case.ask);
+                assert_eq!(world.dump(), before, "{part:?} wrote something: {:?}", case.ask);
             }
         }
         let routes = world.stage.service.template.routes.iter();

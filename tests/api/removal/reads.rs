@@ -10,6 +10,7 @@ use shared::{
 
 use super::{Private, ada, bob, is_hidden, message};
 use crate::stage::operations;
+use tests::recorder::Fault;
 
 /// A read of a conversation, which returns the highest `seq` that it shows.
 type Read = Pin<Box<dyn Future<Output = Result<u64>> + Send>>;
@@ -153,4 +154,21 @@ async fn an_inbox_leaves_out_a_conversation_from_which_its_profile_was_removed_m
     private.remove().await.expect("removed");
     gate.open();
     assert!(inbox.await.expect("no panic").expect("an inbox").results.is_empty());
+}
+
+/// The owner's deletion could not record the end. A repeat by the owner would, but not one by another.
+#[tokio::test]
+async fn a_stranger_who_deletes_a_deleted_conversation_writes_nothing() {
+    let private = Private::create().await;
+    let (table, id) = (private.table(), private.id);
+    private.stage.inject_always("PutItem", Fault::Refused("ThrottlingException"));
+    table.delete_conversation(&ada(), id, &IfMatch::Any).await.expect("deleted");
+    private.stage.recorder.clear();
+    let written = private.stage.dump();
+    for caller in [bob(), Caller::User("eve".into())] {
+        assert!(is_hidden(&table.delete_conversation(&caller, id, &IfMatch::Any).await));
+        assert_eq!(private.stage.dump(), written, "{caller:?}");
+    }
+    assert!(is_hidden(&table.delete_conversation(&ada(), id, &IfMatch::Any).await));
+    assert_ne!(private.stage.dump(), written);
 }
