@@ -7,6 +7,7 @@
 //! - [`dynamodb`]: the fault engine between the service and DynamoDB
 //! - [`guarantees`]: the checker of the delivery guarantees
 //! - [`socket`], [`follower`]: a WebSocket client, and one that follows a conversation
+//! - [`posts`]: a stand-in for the service that sends frames
 //! - [`template`]: what `template.yaml` declares
 
 pub mod client;
@@ -14,6 +15,7 @@ pub mod clock;
 pub mod dynamodb;
 pub mod follower;
 pub mod guarantees;
+pub mod posts;
 pub mod recorder;
 pub mod response;
 pub mod service;

@@ -1,4 +1,14 @@
-//! Live delivery through the development server, with a WebSocket client.
+//! Live delivery.
+//!
+//! - this file: from a post to the frame, through the development server
+//! - [`sockets`]: tickets, and the limits of connections
+//! - [`frames`]: the frames that clients send
+//! - [`delivery`]: what is delivered to whom, over a [`world`] whose records a test chooses
+
+mod delivery;
+mod frames;
+mod sockets;
+mod world;
 
 use local::live::Limits;
 use tests::follower::Follower;
