@@ -104,6 +104,19 @@ impl World {
         failures.map(number).collect()
     }
 
+    /// Subscribes other connections to what a connection is subscribed to.
+    pub(super) fn copy_subscription(&self, from: &str, to: impl Iterator<Item = String>) {
+        let of = format!("#{from}#");
+        let items = self.stage.dump();
+        let item = items.iter().find(|item| item.contains(&of)).expect("a subscription");
+        for name in to {
+            let item: Value =
+                serde_json::from_str(&item.replace(&of, &format!("#{name}#"))).expect("JSON");
+            let put = json!({ "TableName": self.stage.table_name(), "Item": item });
+            assert_eq!(self.stage.deliver("PutItem", &put), 200);
+        }
+    }
+
     /// Returns how many subscriptions the table has.
     pub(super) fn subscriptions(&self) -> usize {
         self.stage.dump().iter().filter(|item| item.contains("LIVE#")).count()
