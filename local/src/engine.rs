@@ -235,7 +235,7 @@ mod tests {
     use shared::{Caller, Error, IfMatch, NewProfile, Table};
 
     use super::*;
-    use crate::template::{TEMPLATE, Template};
+    use crate::template::Template;
 
     fn ada() -> NewProfile {
         let text = |text: &str| text.to_owned().try_into().expect("a name");
@@ -252,7 +252,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let far = Table::connect(&serve(listener, database.clone()).expect("an address"), "chat");
         let near = Table::with_http_client(client(database), "chat");
-        let declaration = Template::parse(TEMPLATE).expect("the template").table;
+        let declaration = Template::parse().expect("the template").table;
         near.create(&declaration).await.expect("a new table");
         far.create(&declaration).await.expect("the same table");
 

@@ -167,6 +167,15 @@ impl Gateway {
 
     /// Responds to a request as API Gateway and the function behind the route would.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let request_id = Uuid::new_v4().to_string();
+        let mut response = self.respond(request, &request_id).await;
+        if let Ok(id) = HeaderValue::try_from(request_id) {
+            response.headers_mut().insert("apigw-requestid", id);
+        }
+        response
+    }
+
+    async fn respond(&self, request: Request<Body>, request_id: &str) -> Response<Body> {
         let (parts, body) = request.into_parts();
         if head_size(&parts) > MAX_HEAD {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
@@ -184,17 +193,16 @@ impl Gateway {
         let Ok(body) = to_bytes(body, MAX_PAYLOAD).await else {
             return error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         };
-        let request_id = Uuid::new_v4().to_string();
         let routed = Routed {
             parts: &parts,
             body: &body,
             route,
             path: matched.params.iter().collect(),
-            request_id: &request_id,
+            request_id,
             authorizer,
         };
         let event = routed.event().to_string();
-        self.run(route, event, request_id).await
+        self.run(route, event).await
     }
 
     /// Returns `requestContext.authorizer`, `None` if the route needs no token.
@@ -209,10 +217,10 @@ impl Gateway {
 
     /// Runs the function of a route. It runs in its own task, so that a panic ends this invocation
     /// and not the server (a release build aborts).
-    async fn run(&self, route: &Route, event: String, request_id: String) -> Response<Body> {
+    async fn run(&self, route: &Route, event: String) -> Response<Body> {
         let (table, auth) = (self.table.clone(), self.auth);
         let (function, limit) = (route.function.clone(), route.timeout);
-        let context = lambda_context(route, request_id);
+        let context = lambda_context(route);
         let invocation = tokio::spawn(async move {
             let request = functions::http::event::parse(&event).ok()?.with_lambda_context(context);
             timeout(limit, invoke(&function, &table, auth, request)).await.ok()?
@@ -246,12 +254,12 @@ pub fn is_function(name: &str) -> bool {
 }
 
 /// Returns the context that Lambda gives to an invocation that starts now.
-fn lambda_context(route: &Route, request_id: String) -> Context {
+fn lambda_context(route: &Route) -> Context {
     let mut context = Context::default();
     let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
     let timeout = u64::try_from(route.timeout.as_millis()).unwrap_or(u64::MAX);
     context.deadline = now.saturating_add(timeout);
-    context.request_id = request_id;
+    context.request_id = Uuid::new_v4().to_string();
     context.env_config =
         Arc::new(Config { function_name: route.function.clone(), ..Config::default() });
     context

@@ -24,7 +24,7 @@ use crate::hosts::AllowedHosts;
 use crate::live::Live;
 use crate::live::stream::{Records, stream};
 pub use crate::options::{Options, parser_error};
-use crate::template::{TEMPLATE, Template};
+use crate::template::Template;
 
 /// The lifetime of the printed tokens.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
@@ -40,7 +40,7 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), String> {
     options.check()?;
-    let template = Template::parse(TEMPLATE)?;
+    let template = Template::parse()?;
     let listener = listen((options.host, options.port).into(), "--port").await?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let storage = Storage::open(options).await?;

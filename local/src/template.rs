@@ -1,4 +1,4 @@
-//! The parts of `template.yaml` that the development server uses: routes, table, CORS.
+//! The parts of `template.yaml` and `state.yaml` that the development server uses: routes, CORS, table.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Method};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use shared::table::schema::{IndexSchema, KeySchema, TableSchema};
 use tower_http::cors::CorsLayer;
 
 use crate::hosts::parse_origin;
 
-/// The template at the time of the build.
+/// The template of the service at the time of the build.
 pub const TEMPLATE: &str = include_str!("../../template.yaml");
+/// The template of what outlives the service, the table among it.
+pub const STATE: &str = include_str!("../../state.yaml");
 
-/// The parts of a template that the development server uses.
+/// The parts of the templates that the development server uses.
 #[derive(Clone, Debug)]
 pub struct Template {
     /// The routes of the HTTP API.
@@ -79,24 +81,21 @@ pub struct Route {
 }
 
 impl Template {
-    /// Parses a template.
+    /// Parses [`TEMPLATE`] and [`STATE`].
     ///
     /// # Errors
     /// The missing or invalid part, in one line.
-    pub fn parse(yaml: &str) -> Result<Self, String> {
-        Self::read(yaml).map_err(|error| format!("template.yaml: {error}"))
+    pub fn parse() -> Result<Self, String> {
+        let (routes, cors) =
+            Self::read_service(TEMPLATE).map_err(|error| format!("template.yaml: {error}"))?;
+        let table = read_table(STATE).map_err(|error| format!("state.yaml: {error}"))?;
+        Ok(Self { routes, table, cors })
     }
 
-    fn read(yaml: &str) -> Result<Self, String> {
-        let template: Value = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
+    fn read_service(yaml: &str) -> Result<(Vec<Route>, Cors), String> {
+        let template = read_yaml(yaml)?;
         let resources = template["Resources"].as_object().ok_or("there are no Resources")?;
-        let find = |kind: &str| {
-            let resource = resources.values().find(|resource| resource["Type"] == kind);
-            let properties = resource.map(|resource| &resource["Properties"]);
-            properties.ok_or_else(|| format!("there is no {kind}"))
-        };
-        let api = find("AWS::Serverless::HttpApi")?;
-        let table = TableProperties::deserialize(find("AWS::DynamoDB::Table")?);
+        let api = find(resources, "AWS::Serverless::HttpApi")?;
         // The second branch of `!If`: the configuration if there are origins.
         let cors = Cors::deserialize(&api["CorsConfiguration"][1]);
         let defaults = Defaults {
@@ -108,12 +107,32 @@ impl Template {
             let read = defaults.routes(resource).map_err(|error| format!("{name}: {error}"))?;
             routes.extend(read);
         }
-        Ok(Self {
-            routes,
-            table: table.map_err(|error| format!("the table: {error}"))?.into(),
-            cors: cors.map_err(|error| format!("CorsConfiguration: {error}"))?,
-        })
+        Ok((routes, cors.map_err(|error| format!("CorsConfiguration: {error}"))?))
     }
+}
+
+fn read_yaml(yaml: &str) -> Result<Value, String> {
+    serde_saphyr::from_str(yaml).map_err(|error| error.to_string())
+}
+
+/// Returns the properties of the first resource of this type.
+fn find<'t>(resources: &'t Map<String, Value>, kind: &str) -> Result<&'t Value, String> {
+    let resource = resources.values().find(|resource| resource["Type"] == kind);
+    let properties = resource.map(|resource| &resource["Properties"]);
+    properties.ok_or_else(|| format!("there is no {kind}"))
+}
+
+fn read_table(yaml: &str) -> Result<TableSchema, String> {
+    let template = read_yaml(yaml)?;
+    let resources = template["Resources"].as_object().ok_or("there are no Resources")?;
+    let table = TableProperties::deserialize(find(resources, "AWS::DynamoDB::Table")?);
+    table.map(TableSchema::from).map_err(|error| format!("the table: {error}"))
+}
+
+/// Returns the name of a function's binary: `cargo lambda build` creates a folder with that name.
+#[must_use]
+pub fn binary(properties: &Value) -> Option<&str> {
+    properties["CodeUri"].as_str()?.strip_prefix("target/lambda/")
 }
 
 /// The properties of routes that do not declare them.
@@ -128,8 +147,7 @@ impl Defaults<'_> {
     fn routes(&self, resource: &Value) -> Result<Vec<Route>, String> {
         let properties = &resource["Properties"];
         let Some(events) = properties["Events"].as_object() else { return Ok(Vec::new()) };
-        let function = resource["Metadata"]["BuildProperties"]["Binary"].as_str();
-        let function = function.ok_or("names no binary")?;
+        let function = binary(properties).ok_or("names no binary")?;
         let timeout = Duration::from_secs(properties["Timeout"].as_u64().unwrap_or(self.timeout));
         let events = events.values().filter(|event| event["Type"] == "HttpApi");
         events

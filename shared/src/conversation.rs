@@ -32,9 +32,10 @@ pub struct Conversation {
     /// That profile; `None` once it is deleted.
     #[schema(required)]
     pub author: Option<Profile>,
-    /// The `seq` of its newest message; 0 if it has none.
+    /// The highest `seq` that a post has reserved; 0 before the first. Its message may still be in
+    /// flight.
     pub last_seq: Seq,
-    /// When the newest message was accepted; `None` before the first.
+    /// When a post last reserved a `seq`; `None` before the first.
     #[schema(required)]
     pub last_message_at: Option<Time>,
     /// The version, as in the conversation's `ETag`: 1, and 1 more with each change. Messages do not

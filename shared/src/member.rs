@@ -78,7 +78,7 @@ pub struct ConversationSummary {
 #[derive(Clone, Copy, Debug, Default, ToSchema)]
 pub struct NewMember {
     /// The role. If absent, a new member is a `member`, and a present one keeps its role.
-    #[schema(required = false)]
+    #[schema(value_type = Role, required = false)]
     pub role: Option<Role>,
 }
 

@@ -1,7 +1,17 @@
-//! Rules that the texts of all resources share: length and forbidden characters.
+//! Rules that the texts of all resources share: length and forbidden characters. Hashes of texts.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
 
 /// The largest body of a request, in bytes after decoding.
 pub const MAX_BODY: usize = 96 * 1024;
+
+/// Returns SHA-256 in base64url: 43 characters.
+#[must_use]
+pub fn hash(text: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(text))
+}
 
 /// Checks that `text` has `min` to `max` characters (Unicode code points).
 pub fn check_length(text: &str, min: usize, max: usize) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! A deleted conversation is marked at first; `purge-deleted` removes it 10 minutes later.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use functions::jobs;
@@ -9,7 +9,7 @@ use shared::table::Purged;
 use shared::{Caller, Cursor, Limit};
 
 use crate::stage::{Stage, operations};
-use tests::recorder::Fault;
+use tests::recorder::{Fault, Gate};
 use tests::service::json;
 
 /// The time for which the items of a deleted conversation are kept.
@@ -122,6 +122,29 @@ async fn a_conversation_that_cannot_be_purged_does_not_stop_the_others() {
     stage.recorder.clear();
     assert_eq!(stage.purge().await, Purged { removed: 1, failed: 0 });
     assert_eq!(stage.items(&ids[2]), [json!(null); 0]);
+}
+
+#[tokio::test]
+async fn a_purge_that_runs_out_of_time_fails_only_if_it_has_removed_nothing() {
+    let stage = Stage::start().await;
+    deleted_conversation(&stage).await;
+    deleted_conversation(&stage).await;
+    stage.clock.advance(RETENTION);
+    let purge = async |removals| {
+        let count = AtomicUsize::new(0);
+        stage.recorder.inject(move |operation, _| {
+            let removes = operation == "BatchWriteItem";
+            let stuck = removes && count.fetch_add(1, Ordering::Relaxed) >= removals;
+            if stuck { Fault::Held(Gate::default()) } else { Fault::None }
+        });
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(3);
+        jobs::purge_deleted(stage.service.table.for_request(deadline)).await
+    };
+    let error = purge(0).await.expect_err("nothing was removed").chain();
+    assert!(error.contains("1 deletions could not be completed"), "{error}");
+    purge(1).await.expect("one conversation was removed");
+    stage.recorder.clear();
+    assert_eq!(stage.purge().await, Purged { removed: 1, failed: 0 });
 }
 
 #[tokio::test]

@@ -1,15 +1,19 @@
-//! The log has one line for each request, and nothing that a client sent. This is a target of its
-//! own, because a process has one log.
+//! The log has one line for each request, in the form that Lambda reads, and nothing that a client
+//! sent. This is a target of its own, because a process has one log.
 
 use std::io::{Result, Write};
 use std::panic;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use local::authorizer::Authorizer;
-use tracing::Level;
+use local::authorizer::{AUDIENCE, Authorizer};
+use shared::Time;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
 use uuid::Uuid;
 
+use tests::recorder::{Fault, Recorder};
 use tests::service::{Api, Setup, Value, embedded_engine, json};
 
 /// The log, as JSON lines.
@@ -31,30 +35,25 @@ impl Log {
     fn start() -> Self {
         let log = Self::default();
         let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .json()
-            .with_max_level(Level::TRACE)
-            .with_writer(move || writer.clone())
-            .finish();
+        let subscriber = functions::log::subscriber(LevelFilter::TRACE, move || writer.clone())
+            .with(
+                // The engine is not part of a function.
+                filter_fn(|metadata| !metadata.target().starts_with("dynoxide")),
+            );
         tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
         log
     }
 
-    /// Returns every line except those of the engine, which is not part of a function.
     fn lines(&self) -> Vec<Value> {
         let text = String::from_utf8(self.0.lock().expect("no panic").clone()).expect("UTF-8");
-        let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
-        let of_engine = |line: &Value| {
-            line["target"].as_str().is_some_and(|target| target.starts_with("dynoxide"))
-        };
-        lines.filter(|line| !of_engine(line)).collect()
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
-    /// Returns the fields of the lines of requests.
-    fn requests(&self) -> Vec<Value> {
+    /// Returns the fields of the lines with this message.
+    fn fields(&self, message: &str) -> Vec<Value> {
         let lines = self.lines().into_iter();
-        let requests = lines.filter(|line| line["fields"]["message"] == "request completed");
-        requests.map(|line| line["fields"].clone()).collect()
+        let lines = lines.filter(|line| line["fields"]["message"] == message);
+        lines.map(|line| line["fields"].clone()).collect()
     }
 }
 
@@ -142,7 +141,45 @@ fn panic_in_a_function() {
     panic::set_hook(hook);
 }
 
+/// The hash of `canary-subject`: `printf canary-subject | openssl dgst -sha256 -binary | basenc
+/// --base64url`, without the padding.
+const HASHED_SUBJECT: &str = "2H4dfhwHXq1zbPNL9v8saBosUqikZpQH7ncXwBrmA6M";
+
+/// Lets a request fail, and checks that one id identifies it for the client, in the access log, and
+/// in both lines of the function.
+async fn check_failure(client: &Client, recorder: &Recorder, log: &Log) {
+    recorder.inject(|_, _| Fault::Refused("ValidationException"));
+    let bearer = format!("Bearer {}", client.token);
+    let response = client.api.send("GET", "/profiles", &[("authorization", &bearer)], "").await;
+    let problem = response.expect_code(500, "internal");
+    recorder.clear();
+    assert_eq!(problem["request_id"], response.header("apigw-requestid"), "{problem}");
+    let failed = log.fields("request failed");
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0]["request_id"], problem["request_id"]);
+    assert!(failed[0]["error"].to_string().contains("ValidationException"), "{failed:?}");
+    let completed = log.fields("request completed").pop().expect("a line");
+    for id in ["request_id", "lambda_request_id"] {
+        assert_eq!(completed[id], failed[0][id], "{id}");
+    }
+    assert_ne!(completed["request_id"], completed["lambda_request_id"]);
+}
+
+/// Checks that Lambda finds the level of each line: it takes a line without a valid `timestamp` for
+/// INFO.
+fn check_levels(lines: &[Value]) {
+    for line in lines {
+        let timestamp = line["timestamp"].as_str().unwrap_or_default().to_owned();
+        let time = Time::try_from(timestamp.clone()).unwrap_or_else(|_| panic!("{line}"));
+        assert_eq!(time.to_string(), timestamp, "UTC, milliseconds");
+        let level = line["level"].as_str().unwrap_or_default();
+        assert!(["INFO", "WARN", "ERROR"].contains(&level), "{line}");
+    }
+}
+
 fn check_request(post: &Value) {
+    assert_eq!(post["caller"], HASHED_SUBJECT);
+    assert_eq!(post["client_id"], AUDIENCE);
     assert_eq!(post["function"], "create-message");
     assert_eq!(post["route"], "POST /conversations/{conversation_id}/messages");
     assert_eq!(post["status"], 201);
@@ -158,8 +195,8 @@ fn check_request(post: &Value) {
 #[tokio::test]
 async fn each_request_is_one_line_without_anything_that_the_client_sent() {
     let authorizer = Arc::new(Authorizer::generate().expect("a key"));
-    let engine = embedded_engine().await;
-    let setup = Setup::new().engine(&engine).authorizer(authorizer.clone());
+    let recorder = Recorder::start(embedded_engine().await).await;
+    let setup = Setup::new().engine(&recorder.endpoint).authorizer(authorizer.clone());
     let client = Client::new(setup.start().await.api, &authorizer);
     let log = Log::start();
     client.send_canaries().await;
@@ -168,10 +205,12 @@ async fn each_request_is_one_line_without_anything_that_the_client_sent() {
     let errors = log.lines().into_iter().filter(|line| line["level"] == "ERROR");
     let locations: String = errors.map(|line| line["fields"]["location"].to_string()).collect();
     assert!(locations.contains(file!()), "a panic is one line with its location: {locations}");
-    let requests = log.requests();
+    let requests = log.fields("request completed");
     assert_eq!(requests.len(), 15);
     check_request(&requests[3]);
     assert_eq!(requests[1]["status"], 422);
+    check_failure(&client, &recorder, &log).await;
+    check_levels(&log.lines());
     let signature = |token: &str| token.rsplit('.').next().expect("a signature").to_owned();
     let secrets = [
         "canary".to_owned(),

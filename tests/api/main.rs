@@ -43,6 +43,7 @@ mod changes;
 mod conversations;
 mod cost;
 mod deletion;
+mod deployment;
 mod documentation;
 mod faults;
 mod gaps;

@@ -10,7 +10,7 @@ use clap::Parser;
 use local::authorizer::{AUDIENCE, Authorizer, ISSUER};
 use local::engine;
 use local::server::{Options, parser_error, run};
-use local::template::{TEMPLATE, Template};
+use local::template::Template;
 use shared::Table;
 use tokio::net::TcpListener;
 
@@ -47,7 +47,7 @@ fn path(folder: &tempfile::TempDir, name: &str) -> String {
 async fn data_in_a_file_survives_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("chat.db");
-    let template = Template::parse(TEMPLATE).expect("the template");
+    let template = Template::parse().expect("the template");
     let start = || async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = engine::serve(listener, engine::open(Some(&file)).expect("a database"))
@@ -116,7 +116,7 @@ async fn an_unusable_database_file_is_one_line_that_names_it() {
 async fn a_database_of_another_format_is_refused_and_stays_as_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = path(&folder, "chat.db");
-    let template = Template::parse(TEMPLATE).expect("the template");
+    let template = Template::parse().expect("the template");
     let database = engine::open(Some(Path::new(&file))).expect("a database");
     let table = Table::with_http_client(engine::client(database), "chat");
     table.create(&template.table).await.expect("a table");
@@ -306,7 +306,7 @@ fn the_key_of_the_tokens_is_kept_in_a_private_file() {
 
 #[tokio::test]
 async fn a_panic_ends_its_own_invocation_only() {
-    let template = Template::parse(TEMPLATE).expect("the template");
+    let template = Template::parse().expect("the template");
     let database = engine::open(None).expect("a database");
     let engine = database.clone();
     let client = engine::answered_by(move |target, body| {

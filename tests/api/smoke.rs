@@ -10,11 +10,13 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::routing::post;
 use local::authorizer::Authorizer;
+use shared::Time;
 use smoke_test::journey::{self, Limits};
 use smoke_test::report::Report;
 use smoke_test::sign_in::SignIn;
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
 
 use tests::service::{Api, Value, engine_endpoint, json, new_table};
 
@@ -26,6 +28,12 @@ async fn run_journey(url: &str, limits: Limits) -> Report {
 
 async fn run(api: &Api) -> Report {
     run_journey(api.url(), Limits::default()).await
+}
+
+/// Runs the journey as the Lambda function does. Returns its failure.
+async fn sign_in_and_run(url: &str, sign_in: &SignIn) -> Option<String> {
+    let deadline = Instant::now() + Duration::from_secs(58);
+    smoke_test::run(url, Some(sign_in), deadline).await.failure
 }
 
 fn metrics_of(report: &Report) -> Value {
@@ -59,6 +67,10 @@ async fn the_metrics_list_each_step_once_with_the_duration_of_each_repetition() 
     let report = run(&Api::start().await).await;
     let metrics = metrics_of(&report);
     assert_eq!((&metrics["Passed"], &metrics["Stack"]), (&json!(1), &json!("chat")));
+    // Lambda takes a line without a valid timestamp for INFO, and drops it at a higher log level.
+    let timestamp = metrics["timestamp"].as_str().expect("a timestamp").to_owned();
+    Time::try_from(timestamp).expect("RFC 3339");
+    assert_eq!(metrics["level"], "FATAL");
     let declared = metrics["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().expect("metrics");
     let mut names: Vec<&str> =
         declared.iter().map(|metric| metric["Name"].as_str().expect("a name")).collect();
@@ -106,6 +118,57 @@ async fn lose_one_response(method: Method, path: &'static str, expected: &str) {
     assert!(failure.starts_with(expected) && !failure.contains(';'), "{method}: {failure}");
     assert_eq!(failure.is_empty(), expected.is_empty(), "{method}: {failure}");
     assert_nothing_is_left(&api).await;
+}
+
+#[tokio::test]
+async fn the_report_and_the_cleanup_are_in_time_for_the_end_of_the_invocation() {
+    let api = Api::start_isolated().await;
+    let url = proxy_that_loses_a_response(&api, Method::PATCH, "/messages/1").await;
+    // Less than the limit of one request.
+    let deadline = Instant::now() + Duration::from_secs(9);
+    let report = timeout_at(deadline, smoke_test::run(&url, None, deadline)).await;
+    let failure = report.expect("a report").failure.unwrap_or_default();
+    assert!(failure.starts_with("update-message: timeout"), "{failure}");
+    assert_nothing_is_left(&api).await;
+}
+
+#[tokio::test]
+async fn a_run_deletes_what_an_interrupted_run_of_the_same_client_left_over() {
+    let authorizer = Authorizer::generate().expect("a key");
+    let [smoke, ada] = ["smoke", "ada"].map(|subject| {
+        let lifetime = Duration::from_secs(3600);
+        authorizer.token(subject, "chat/read chat/write", lifetime).expect("a token")
+    });
+    let (template, table) = new_table(&engine_endpoint().await).await;
+    let api = Api::serve_authenticated(Arc::new(authorizer), &template, table).await;
+    let run = async |token: &str, limits| {
+        let (url, token) = (api.url().to_owned(), token.to_owned());
+        let run = move || journey::run(&url, Some(&token), limits, |_| {});
+        spawn_blocking(run).await.expect("a report").failure
+    };
+    let left = async || {
+        let headers = [("authorization", format!("Bearer {smoke}"))];
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let mut left = Vec::new();
+        for list in ["/conversations", "/profiles"] {
+            let page = api.send("GET", list, &headers, "").await.expect(200);
+            left.push(page["results"].as_array().map(Vec::len));
+        }
+        left
+    };
+    let limits = Limits::default();
+    for token in [&smoke, &ada] {
+        let failure = run(token, Limits { cleanup: Duration::ZERO, ..limits }).await;
+        let expected = "delete-conversation: out of time; delete-profile: out of time";
+        assert_eq!(failure.as_deref(), Some(expected));
+    }
+    assert_eq!(run(&smoke, limits).await, None);
+    assert_eq!(left().await, [Some(2); 2], "a run may be in progress");
+    let limits = Limits { run: Duration::ZERO, ..limits };
+    assert_eq!(run(&smoke, limits).await, None);
+    assert_eq!(left().await, [Some(1); 2], "another client's are left");
+    assert_eq!(run(&ada, limits).await, None);
+    assert_eq!(left().await, [Some(0); 2]);
 }
 
 async fn assert_nothing_is_left(api: &Api) {
@@ -190,12 +253,12 @@ async fn the_smoke_test_signs_in_once_and_reuses_its_token() {
     let url = issuer(secret, authorizer.clone(), issued.clone()).await;
     let sign_in = SignIn::with_endpoint(&url, "arn", &format!("{url}/oauth2/token"));
     for _ in 0..2 {
-        assert_eq!(smoke_test::run(api.url(), Some(&sign_in)).await.failure, None);
+        assert_eq!(sign_in_and_run(api.url(), &sign_in).await, None);
         assert_eq!(issued.load(Ordering::Relaxed), 1, "the token is still valid");
     }
     // The token may be the cause of a failure.
-    smoke_test::run("http://127.0.0.1:1", Some(&sign_in)).await.failure.expect("unreachable");
-    assert_eq!(smoke_test::run(api.url(), Some(&sign_in)).await.failure, None);
+    sign_in_and_run("http://127.0.0.1:1", &sign_in).await.expect("unreachable");
+    assert_eq!(sign_in_and_run(api.url(), &sign_in).await, None);
     assert_eq!(issued.load(Ordering::Relaxed), 2);
 
     let wrong = json!({ "client_id": "smoke", "client_secret": "canary" });
@@ -214,7 +277,7 @@ async fn the_smoke_test_signs_in_once_and_reuses_its_token() {
             "sign-in: Secrets Manager: ",
         ),
     ] {
-        let failure = smoke_test::run(api.url(), Some(&sign_in)).await.failure.expect("no token");
+        let failure = sign_in_and_run(api.url(), &sign_in).await.expect("no token");
         assert!(failure.starts_with(expected) && !failure.contains("canary"), "{failure}");
     }
 }

@@ -1,6 +1,6 @@
 //! Routes, scopes, query parameters, binaries and events agree wherever they are listed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 
 use documentation::openapi;
@@ -11,7 +11,8 @@ use lambda_http::RequestExt;
 
 use tests::service::{Value, json, parse_template};
 use tests::template::{
-    Route, SCHEDULED, assert_same, event, functions, resources, root, routes, yaml,
+    Route, SCHEDULED, assert_same, event, functions, properties, root, routes, state_yaml, words,
+    yaml,
 };
 
 /// Returns the names of the files in a folder, without their extension.
@@ -118,16 +119,6 @@ fn every_event_has_a_route_of_its_function() {
     }
 }
 
-/// Returns the properties of the resources of this type.
-fn properties(kind: &str) -> BTreeMap<String, Value> {
-    let resources = resources(kind).into_iter();
-    resources.map(|(name, resource)| (name, resource["Properties"].clone())).collect()
-}
-
-fn words(list: &Value) -> Vec<&str> {
-    list.as_array().into_iter().flatten().map(|word| word.as_str().expect("a word")).collect()
-}
-
 #[test]
 fn no_function_can_be_deployed_without_authentication() {
     assert_eq!(yaml()["Globals"]["Function"]["Environment"]["Variables"]["AUTH"], "jwt");
@@ -144,49 +135,6 @@ fn no_function_can_be_deployed_without_authentication() {
     }
 }
 
-/// Every holder of a client can request all of its scopes. So `chat/admin` would make each holder
-/// an administrator, and `aws.cognito.signin.user.admin` would let them change their own
-/// attributes.
-#[test]
-fn no_client_can_request_more_scopes_than_it_needs() {
-    let clients = properties("AWS::Cognito::UserPoolClient");
-    let names: Vec<&str> = clients.keys().map(String::as_str).collect();
-    assert_eq!(names, ["BackendClient", "SmokeTestClient", "WebClient"]);
-    for (name, client) in &clients {
-        assert_eq!(client["AllowedOAuthFlowsUserPoolClient"], true, "{name}: flows are limited");
-        let flows = words(&client["ExplicitAuthFlows"]);
-        assert_eq!(
-            flows,
-            ["ALLOW_REFRESH_TOKEN_AUTH"],
-            "{name}: passwords on the sign-in page only"
-        );
-        let (secret, allowed): (bool, &[&str]) = match &*words(&client["AllowedOAuthFlows"]) {
-            // A web page or an app cannot keep a secret.
-            ["code"] => (false, &["openid", "chat/read", "chat/write"]),
-            // A backend proves its identity by the secret.
-            ["client_credentials"] => (true, &["chat/read", "chat/write"]),
-            flows => panic!("{name}: {flows:?}"),
-        };
-        assert_eq!(client["GenerateSecret"], secret, "{name}");
-        assert_eq!(words(&client["AllowedOAuthScopes"]), allowed, "{name}");
-    }
-    let server = &properties("AWS::Cognito::UserPoolResourceServer")["Scopes"];
-    assert_eq!(server["Identifier"], "chat");
-    let scopes = server["Scopes"].as_array().expect("scopes").iter();
-    let scopes: Vec<&Value> = scopes.map(|scope| &scope["ScopeName"]).collect();
-    assert_eq!(scopes, ["read", "write", "admin"]);
-    let api = &properties("AWS::Serverless::HttpApi")["Api"];
-    let audience = api["Auth"]["Authorizers"]["Jwt"]["JwtConfiguration"]["audience"].to_string();
-    for name in names {
-        assert!(audience.contains(name), "tokens of {name} are accepted");
-    }
-}
-
-#[test]
-fn users_cannot_sign_up_unless_the_operator_allows_it() {
-    assert_eq!(yaml()["Parameters"]["SelfSignUp"]["Default"], "false");
-}
-
 #[test]
 fn no_environment_variable_contains_a_secret() {
     let yaml = yaml();
@@ -197,9 +145,11 @@ fn no_environment_variable_contains_a_secret() {
         let secret = environment.contains("ClientSecret") || environment.contains("resolve:");
         assert!(!secret, "{environment}");
     }
-    let parameters = yaml["Parameters"].as_object().expect("parameters");
-    let only_names = |name: &String| !name.contains("Secret") || name.ends_with("Arn");
-    assert!(parameters.keys().all(only_names), "a parameter names a secret and never contains it");
+    for template in [yaml, state_yaml()] {
+        let parameters = template["Parameters"].as_object().expect("parameters");
+        let only_names = |name: &String| !name.contains("Secret") || name.ends_with("Arn");
+        assert!(parameters.keys().all(only_names), "a parameter contains no secret");
+    }
 }
 
 #[test]

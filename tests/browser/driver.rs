@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tests::service::{Value, json};
 
 /// The longest time that a test waits for a change of the page.
-const TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The screen of a browser: its size in CSS pixels, and whether it is a touch screen.
 #[derive(Clone, Copy, Debug)]
@@ -99,9 +99,16 @@ impl Browser {
         found.unwrap_or_else(|error| panic!("{css}: {error}"))
     }
 
+    /// Waits for a visible element.
+    pub(crate) async fn find_visible(&self, css: &str) -> Element {
+        let visible = format!("document.querySelector({})?.checkVisibility() === true", json!(css));
+        self.wait_for(&visible).await;
+        self.find(css).await
+    }
+
     /// Replaces the text of a field.
     pub(crate) async fn fill(&self, css: &str, text: &str) {
-        self.find(css).await.clear().await.expect("an empty field");
+        self.find_visible(css).await.clear().await.expect("an empty field");
         self.type_keys(css, text).await;
     }
 
@@ -112,7 +119,7 @@ impl Browser {
     }
 
     pub(crate) async fn click(&self, css: &str) {
-        let clicked = self.find(css).await.click().await;
+        let clicked = self.find_visible(css).await.click().await;
         clicked.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
 

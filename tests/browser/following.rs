@@ -1,5 +1,7 @@
 //! Following a conversation: the changes of other clients appear without a reload.
 
+use std::ops::RangeInclusive;
+
 use tests::recorder::{Fault, Recorder};
 use tests::service::{Api, Setup, embedded_engine, json};
 
@@ -113,10 +115,10 @@ async fn a_conversation_deleted_by_another_client_loses_its_composer_and_says_so
     for css in ["#composer", "#conversation-edit", "#conversation-delete", "#messages button"] {
         assert_eq!(browser.eval(&is_visible(css)).await, json!(false), "{css}");
     }
-    for css in ["#deleted", "#unposted", "[data-seq=\"1\"] .text"] {
+    for css in ["#gone", "#unposted", "[data-seq=\"1\"] .text"] {
         assert_eq!(browser.eval(&is_visible(css)).await, json!(true), "{css}");
     }
-    browser.wait_for_text("#deleted", "This conversation was deleted").await;
+    browser.wait_for_text("#gone", "This conversation was deleted").await;
     browser.wait_for_text("#unposted-text", "A draft").await;
     browser.wait_for_text("#conversations-panel .notice", "No conversations yet").await;
     browser.close("404").await;
@@ -240,45 +242,75 @@ async fn a_post_that_never_completed_is_not_shown() {
     browser.close("").await;
 }
 
+/// Records the delays of timers in `window.delays`, and shortens them while `window.hurries` is set.
+/// Shows the page a time that is `window.passed` milliseconds later. Lets `window.setHidden` hide it.
+const CONTROL_TIME: &str = "(() => {
+    const { setTimeout } = window;
+    const { now } = Date;
+    Object.assign(window, { delays: [], passed: 0, hurries: false, isHidden: false });
+    window.setTimeout = (action, delay) => {
+        window.delays.push(delay);
+        return setTimeout(action, window.hurries ? Math.min(delay, 50) : delay);
+    };
+    Date.now = () => now() + window.passed;
+    Object.defineProperty(document, 'hidden', { get: () => window.isHidden });
+    window.setHidden = (isHidden) => {
+        window.isHidden = isHidden;
+        document.dispatchEvent(new Event('visibilitychange'));
+    };
+})()";
+
+/// Runs an expression in the page, and waits until the page waits for a time in this range, in
+/// milliseconds.
+async fn waits_after(browser: &Browser, expression: &str, delay: RangeInclusive<u32>) {
+    let (min, max) = (delay.start(), delay.end());
+    browser.eval(&format!("(window.delays = [], {expression})")).await;
+    let found = format!("window.delays.some((delay) => delay >= {min} && delay <= {max})");
+    browser.wait_for(&found).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hidden_or_idle_page_polls_less_often() {
+async fn a_hidden_page_polls_slowly_and_catches_up_when_it_is_shown() {
     let api = Api::start_isolated().await;
     let (author_id, id) = api.profile_and_conversation().await;
     let browser = Browser::open(api.url(), DESKTOP).await;
     browser.go_to(&format!("/#/conversations/{id}")).await;
     browser.wait_for_text("#connection", "Live").await;
-    let control_time = "(() => {
-        const { setTimeout } = window;
-        const { now } = Date;
-        Object.assign(window, { delays: [], passed: 0, isHidden: false });
-        window.setTimeout = (action, delay) => {
-            window.delays.push(delay);
-            return setTimeout(action, delay);
-        };
-        Date.now = () => now() + window.passed;
-        Object.defineProperty(document, 'hidden', { get: () => window.isHidden });
-        window.setHidden = (isHidden) => {
-            window.isHidden = isHidden;
-            document.dispatchEvent(new Event('visibilitychange'));
-        };
-    })()";
-    browser.eval(control_time).await;
-    browser.eval("window.setHidden(true)").await;
-    browser.wait_for("window.delays.some((delay) => delay > 55_000)").await;
+    browser.eval(CONTROL_TIME).await;
+    waits_after(&browser, "window.setHidden(true)", 25_000..=30_000).await;
     for number in 1..=60 {
         api.say(&id, &author_id, &format!("Message {number}")).await;
     }
-    browser.eval("window.setHidden(false)").await;
+    browser.eval("(window.delays = [], window.setHidden(false))").await;
     browser.find("[data-seq=\"66\"]").await;
     assert_eq!(browser.eval(SEQS).await, json!((1..=66).collect::<Vec<u32>>()), "two pages");
-
-    browser.eval("Object.assign(window, { delays: [], passed: 10 * 60_000 })").await;
-    browser.wait_for("window.delays.some((delay) => delay > 9000 && delay <= 10_000)").await;
-    browser.eval("window.delays = []").await;
-    browser.eval("window.dispatchEvent(new Event('pointerdown'))").await;
-    api.say(&id, &author_id, "The last one").await;
-    browser.wait_for_text("[data-seq=\"67\"] .text", "The last one").await;
     let longest = browser.eval("Math.max(0, ...window.delays)").await;
     assert!(longest.as_f64() <= Some(2000.0), "{longest} ms");
+    browser.close("").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_page_polls_less_and_less_until_there_is_input_or_news() {
+    let api = Api::start_isolated().await;
+    let (author_id, id) = api.profile_and_conversation().await;
+    let browser = Browser::open(api.url(), DESKTOP).await;
+    browser.go_to(&format!("/#/conversations/{id}")).await;
+    browser.wait_for_text("#connection", "Live").await;
+    browser.eval(CONTROL_TIME).await;
+    let (news, input) = ("window.passed += 30_000", "window.dispatchEvent(new Event('keydown'))");
+    for (seq, cause) in [(1, news), (2, input)] {
+        waits_after(&browser, "(hurries = true, passed += 60_000)", 5_000..=9_000).await;
+        waits_after(&browser, "passed += 600_000", 29_000..=30_000).await;
+        api.say(&id, &author_id, "News").await;
+        if cause == input {
+            // From now on, only the input can end the wait.
+            waits_after(&browser, "hurries = false", 29_000..=30_000).await;
+        }
+        browser.eval(&format!("(window.delays = [], {cause})")).await;
+        browser.find(&format!("[data-seq=\"{seq}\"]")).await;
+        waits_after(&browser, "true", 1..=2_000).await;
+        let longest = browser.eval("Math.max(...window.delays)").await;
+        assert!(longest.as_f64() <= Some(2000.0), "{longest} ms after {cause}");
+    }
     browser.close("").await;
 }

@@ -63,6 +63,10 @@ async fn long_names_words_and_urls_fit_on_every_screen() {
         assert!(right > 0.0 && right <= f64::from(screen.width), "Post ends at {right}");
         click_tool(&browser, 10, "edit").await;
         assert_fits(&browser, screen, "the dialog").await;
+        browser.click("#edit-message [data-action=close]").await;
+        browser.click("#conversation-members").await;
+        browser.find("#members-view li").await;
+        assert_fits(&browser, screen, "the members").await;
         browser.close("").await;
     }
 }

@@ -8,6 +8,7 @@
 //! - `page`: profiles, conversations and messages on a desktop
 //! - `following`: what other clients change appears
 //! - `changing`: edits of what another client has changed, and posts that must wait
+//! - `inbox`: members, private conversations and unread counts
 //! - `layout`: long names and words on every width, and touch screens
 //! - `problems`: failures, as the page shows them
 //! - `hostile`: pages of other origins, which must not reach the development server's ports
@@ -16,6 +17,7 @@ mod changing;
 mod driver;
 mod following;
 mod hostile;
+mod inbox;
 mod layout;
 mod page;
 mod problems;

@@ -1,6 +1,6 @@
 //! The start of a measurement: authors, conversations and messages.
 
-use local::template::{TEMPLATE, Template};
+use local::template::Template;
 use serde_json::{Value, json};
 use shared::{
     Caller, ConversationId, NewConversation, NewMessage, NewProfile, ProfileId, RateLimit, Seq,
@@ -36,7 +36,7 @@ impl World {
             Work::OneConversation | Work::Edits => 0,
         };
         let table = dynamodb.table().with_rate_limit(RateLimit(rate_limit));
-        let schema = Template::parse(TEMPLATE).expect("the template").table;
+        let schema = Template::parse().expect("the template").table;
         table.create(&schema).await.expect("a table");
         let first = first_target(&table).await;
         let items = dynamodb.all_items();

@@ -1,10 +1,10 @@
-//! Checks the guarantees after a run: through the API, and in the database file.
+//! Checks the guarantees after a run: through the API, and in the table.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use dynoxide::Database;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::dynamodb::transactions::{Delays, Transactions};
 use tests::guarantees::{Author, Conversation, History, Post, Response};
 
@@ -54,12 +54,39 @@ fn post(sent: &Sent) -> Post {
     }
 }
 
-/// Checks that the file has only the items that the API shows, and the idempotency keys.
-pub(crate) fn database(file: &Path, crowd: &Crowd, sent: &[Sent]) {
+/// Returns all items of the table in a database file.
+pub(crate) fn items_of_file(file: &Path) -> Vec<Value> {
     let database = Database::new(file.to_str().expect("a path")).expect("a database");
+    Transactions::new(database, Delays::None).all_items("chat")
+}
+
+/// Returns all items of the table of an engine, which must not check signatures.
+pub(crate) async fn items_of_engine(url: &str) -> Vec<Value> {
+    let client = reqwest::Client::new();
+    let credential = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request";
+    let (mut items, mut request) = (Vec::new(), json!({ "TableName": "chat" }));
+    loop {
+        let page = client
+            .post(url)
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-target", "DynamoDB_20120810.Scan")
+            .header("authorization", format!("{credential}, SignedHeaders=host, Signature=none"))
+            .body(request.to_string());
+        let page = page.send().await.expect("a response").error_for_status().expect("200");
+        let page: Value = page.json().await.expect("JSON");
+        items.extend(page["Items"].as_array().expect("items").iter().cloned());
+        match page.get("LastEvaluatedKey") {
+            Some(key) => request["ExclusiveStartKey"] = key.clone(),
+            None => return items,
+        }
+    }
+}
+
+/// Checks that the table has only the items that the API shows, and the idempotency keys.
+pub(crate) fn items(items: &[Value], crowd: &Crowd, sent: &[Sent]) {
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     let mut points = 0;
-    for item in Transactions::new(database, Delays::None).all_items("chat") {
+    for item in items {
         let kind = item["type"]["S"].as_str().or(item["sk"]["S"].as_str()).expect("a sort key");
         *kinds.entry(kind.to_owned()).or_default() += 1;
         if kind == "PROFILE" {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use local::engine;
-use local::template::{TEMPLATE, Template};
+use local::template::Template;
 use serde_json::json;
 use shared::{RateLimit, Table};
 use tests::dynamodb::seeded::{Counts, Seeded};
@@ -79,7 +79,7 @@ pub(crate) async fn scenario(seed: u64, sockets: bool) -> Run {
         Table::with_http_client(dynamodb.client(), "chat")
     };
     let table = table.with_rate_limit(RateLimit(weather.posts_per_second));
-    table.create(&Template::parse(TEMPLATE).expect("the template").table).await.expect("a table");
+    table.create(&Template::parse().expect("the template").table).await.expect("a table");
     let mut world = World::new(table, dynamodb, weather, rng.fork(), haste);
     world.dynamodb.note(&format!("{weather:?}"));
     world.storm();

@@ -7,6 +7,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
+mod conversation;
+
+pub use conversation::check_conversation;
+use conversation::{at, is_tenth, polling_violation, reward_violations, sequence_violations};
+
 /// The requests and responses of all clients, and the state in the end.
 #[derive(Clone, Debug, Default)]
 pub struct History {
@@ -108,9 +113,10 @@ impl History {
             let Some(messages) = &conversation.messages else { continue };
             let here = sequence_violations(messages, conversation.last_seq);
             let here = here.into_iter().chain(reward_violations(messages));
+            let polled = conversation.polled.as_ref();
+            let here = here.chain(polled.and_then(|polled| polling_violation(polled, messages)));
             violations.extend(here.map(|what| format!("conversation {index}: {what}")));
             violations.extend(self.unknown_messages(index, messages));
-            violations.extend(polling_violation(index, conversation, messages));
         }
         violations.extend(self.point_violations());
         let copies = self.copies();
@@ -302,65 +308,6 @@ impl History {
     }
 }
 
-/// Checks that `seq` counts 1, 2, 3 … up to `last_seq`.
-fn sequence_violations(messages: &[Value], last_seq: u64) -> Vec<String> {
-    let pairs = messages.iter().zip(1_u64..);
-    let wrong = pairs.filter(|(message, seq)| message["seq"] != *seq);
-    let mut violations: Vec<String> =
-        wrong.map(|(message, seq)| format!("seq {} in place of {seq}", message["seq"])).collect();
-    if last_seq != messages.len() as u64 {
-        violations.push(format!("last_seq {last_seq} of {} messages", messages.len()));
-    }
-    violations
-}
-
-/// Checks that each tenth point is followed by its congratulation, and nothing else is.
-fn reward_violations(messages: &[Value]) -> Vec<String> {
-    let mut violations = Vec::new();
-    let mut due: Option<Value> = None;
-    for message in messages {
-        let expected = due.take();
-        if message["type"] == "action" {
-            if expected.as_ref() != Some(&message["metadata"]) || !message["author_id"].is_null() {
-                violations.push(format!("a congratulation that is not due: {message}"));
-            }
-            continue;
-        }
-        if let Some(expected) = expected {
-            violations.push(format!("no congratulation {expected}"));
-        }
-        if message["type"] == "void" {
-            continue;
-        }
-        let (author, points) = (&message["author_id"], &message["points"]);
-        due = is_tenth(message).then(|| json!({ "profile_id": author, "points": points }));
-    }
-    violations.extend(due.map(|due| format!("no congratulation {due}")));
-    violations
-}
-
-/// Checks that a client that polled saw each message once, in order.
-fn polling_violation(
-    index: usize,
-    conversation: &Conversation,
-    messages: &[Value],
-) -> Option<String> {
-    let polled = conversation.polled.as_ref()?;
-    let identity = |message: &Value| {
-        (message["seq"].clone(), message["points"].clone(), message["author_id"].clone())
-    };
-    if polled.iter().map(identity).eq(messages.iter().map(identity)) {
-        return None;
-    }
-    let seqs: Vec<&Value> = polled.iter().map(|message| &message["seq"]).collect();
-    Some(format!("conversation {index}: a poller saw {seqs:?} of {} messages", messages.len()))
-}
-
-/// Returns the message at a place.
-fn at(messages: &[Value], seq: u64) -> Option<&Value> {
-    messages.get(usize::try_from(seq).ok()?.checked_sub(1)?)
-}
-
 /// Describes a post and its responses in one line.
 fn describe(post: &Post) -> String {
     let Post { name, author, conversation, keyed, responses } = post;
@@ -375,10 +322,6 @@ fn describe(post: &Post) -> String {
     format!("post {name} of author {author} in conversation {conversation}, {key}: {responses}")
 }
 
-fn is_tenth(message: &Value) -> bool {
-    message["points"].as_u64().is_some_and(|points| points > 0 && points.is_multiple_of(10))
-}
-
 fn undecided(post: &Post) -> usize {
     post.responses.iter().filter(|response| matches!(response, Response::Undecided)).count()
 }
@@ -388,27 +331,6 @@ fn stored(post: &Post) -> impl Iterator<Item = &Value> {
         Response::Stored(message) => Some(message),
         _ => None,
     })
-}
-
-/// Fails unless the messages of a conversation, read in full, hold the guarantees that one
-/// conversation can show: no gap, no duplicate, points from 1 for each author, and a congratulation
-/// for each tenth.
-#[track_caller]
-pub fn check_conversation(messages: &[Value]) {
-    let mut violations = sequence_violations(messages, messages.len() as u64);
-    violations.extend(reward_violations(messages));
-    let mut points: HashMap<&str, Vec<u64>> = HashMap::new();
-    for message in messages.iter().filter(|message| message["type"] == "text") {
-        let author = message["author_id"].as_str().unwrap_or_default();
-        points.entry(author).or_default().extend(message["points"].as_u64());
-    }
-    for (author, mut points) in points {
-        points.sort_unstable();
-        if !points.iter().copied().eq(1..=points.len() as u64) {
-            violations.push(format!("author {author}: points {points:?}"));
-        }
-    }
-    assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use local::authorizer::Authorizer;
 use local::engine::Engine;
 use local::live::stream::{Records, stream};
 use local::live::{Limits, Live};
-use local::template::{TEMPLATE, Template};
+use local::template::Template;
 use local::{Gateway, engine};
 use shared::Table;
 use tokio::net::TcpListener;
@@ -218,5 +218,5 @@ pub async fn new_table(endpoint: &str) -> (Template, Table) {
 /// If it is invalid.
 #[must_use]
 pub fn parse_template() -> Template {
-    Template::parse(TEMPLATE).expect("a valid template")
+    Template::parse().expect("a valid template")
 }

@@ -1,4 +1,4 @@
-//! What `template.yaml` declares, as far as tests compare it with something else.
+//! What `template.yaml` and `state.yaml` declare, as far as tests compare it with something else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use local::template::TEMPLATE;
+use local::template::{STATE, TEMPLATE, binary};
 use serde_json::Value;
 
 use crate::service::parse_template;
@@ -24,7 +24,7 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Returns the template. CloudFormation's tags, such as `!Ref`, are left out.
+/// Returns the template of the service. CloudFormation's tags, such as `!Ref`, are left out.
 ///
 /// # Panics
 /// If it is not YAML.
@@ -33,16 +33,49 @@ pub fn yaml() -> Value {
     serde_saphyr::from_str(TEMPLATE).expect("YAML")
 }
 
-/// Returns the resources of this type, by name.
+/// Returns the template of what outlives the service, like [`yaml`].
 ///
 /// # Panics
-/// If the template has no resources.
+/// If it is not YAML.
+#[must_use]
+pub fn state_yaml() -> Value {
+    serde_saphyr::from_str(STATE).expect("YAML")
+}
+
+/// Returns all resources of both templates, by name.
+///
+/// # Panics
+/// If a template has no resources.
+#[must_use]
+pub fn all_resources() -> BTreeMap<String, Value> {
+    let templates = [yaml(), state_yaml()].into_iter();
+    let resources = templates.flat_map(|template| {
+        template["Resources"].as_object().expect("resources").clone().into_iter()
+    });
+    resources.collect()
+}
+
+/// Returns the resources of this type in both templates, by name.
 #[must_use]
 pub fn resources(kind: &str) -> BTreeMap<String, Value> {
-    let yaml = yaml();
-    let resources = yaml["Resources"].as_object().expect("resources").iter();
-    let resources = resources.filter(|(_, resource)| resource["Type"] == kind);
-    resources.map(|(name, resource)| (name.clone(), resource.clone())).collect()
+    let resources = all_resources().into_iter();
+    resources.filter(|(_, resource)| resource["Type"] == kind).collect()
+}
+
+/// Returns the properties of the resources of this type in both templates, by name.
+#[must_use]
+pub fn properties(kind: &str) -> BTreeMap<String, Value> {
+    let resources = resources(kind).into_iter();
+    resources.map(|(name, resource)| (name, resource["Properties"].clone())).collect()
+}
+
+/// Returns the members of a list of words; nothing for `null`.
+///
+/// # Panics
+/// If a member is not a string.
+#[must_use]
+pub fn words(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().map(|word| word.as_str().expect("a word")).collect()
 }
 
 /// Returns the Lambda functions with their declarations, by the name of their binary.
@@ -52,10 +85,8 @@ pub fn resources(kind: &str) -> BTreeMap<String, Value> {
 #[must_use]
 pub fn functions() -> BTreeMap<String, Value> {
     let functions = resources("AWS::Serverless::Function").into_values();
-    let functions = functions.map(|function| {
-        let binary = function["Metadata"]["BuildProperties"]["Binary"].as_str();
-        (binary.expect("a binary").to_owned(), function)
-    });
+    let functions = functions
+        .map(|function| (binary(&function["Properties"]).expect("a binary").to_owned(), function));
     functions.collect()
 }
 

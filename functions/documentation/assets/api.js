@@ -83,8 +83,8 @@ const shellQuote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
  * Sends a request. Returns `{status, data}` or throws a `Problem`.
  *
  * Repeats the request after transient failures, and calls `onRepeat(problem, delay)` before each
- * wait. Every request of the page is safe to repeat: GET, PATCH and DELETE are idempotent, and a
- * POST has an idempotency key. A repeated PATCH may return 412, because the version that it names
+ * wait. Every request of the page is safe to repeat: a POST has an idempotency key, and the other
+ * methods are idempotent. A repeated PATCH may return 412, because the version that it names
  * is the one before its own first attempt; dialogs.js handles that.
  */
 export async function send(request, { signal, attempts = MAX_ATTEMPTS, onRepeat } = {}) {
@@ -146,6 +146,7 @@ const EXPLANATIONS = {
     "This was sent before with other content. Check whether that was stored, then send it again.",
   internal: "The service has failed.",
   invalid: "Correct the marked fields.",
+  not_a_member: "Only members can post in this conversation.",
   outcome_unknown: "The service does not know yet whether this was stored.",
   rate_limited: "The acting profile posts faster than the service allows.",
   unavailable: "The service is busy and has stored nothing.",

@@ -1,11 +1,15 @@
 // Entry point of the page: routes and the access token.
 //
-// - api.js: requests; ui.js: parts of the page; dialogs.js: editing and deleting
-// - profiles.js, conversations.js, messages.js: one resource each
+// - api.js: requests; access.js: what the caller may do
+// - ui.js: parts of the page; list.js: lists; dialogs.js: editing and deleting; poller.js: polling
+// - profiles.js, conversations.js, members.js, messages.js: one resource each
+// - inbox.js: the conversations of the acting profile
 // - log.js: the messages of the open conversation; changes.js: polls for what is new in it
 
+import { loadOwnProfiles } from "./access.js";
 import { Problem, token } from "./api.js";
 import { closeConversation, conversations, openConversation } from "./conversations.js";
+import { inbox, openInbox, pollInbox } from "./inbox.js";
 import { conversationView } from "./messages.js";
 import { closeProfile, openProfile, profileView, profiles } from "./profiles.js";
 import { $, asProblem, notice, onSubmit, setContentVisible, setTitle } from "./ui.js";
@@ -36,9 +40,10 @@ async function route() {
     link.ariaCurrent = link.hash === `#/${list}` ? "true" : null;
   }
   conversations.mark(id);
+  inbox.mark(id);
   profiles.mark(id);
   setTitle(view ? "" : $(`#${list}-title`).textContent);
-  if (!view) return;
+  if (!view) return pollInbox();
   setContentVisible(view, false);
   for (const place of view.querySelectorAll("h2, [data-text]")) place.textContent = "";
   notice(view, "Loading…");
@@ -95,8 +100,10 @@ function start() {
   $("#access").classList.toggle("set", isSet);
   $("#access-state").textContent = isSet ? ", set" : ", not set";
   $("#token").value = token.get();
-  profiles.refresh();
-  conversations.refresh();
+  loadOwnProfiles();
+  profiles.open("/profiles");
+  conversations.open("/conversations");
+  openInbox();
   route();
 }
 

@@ -1,42 +1,10 @@
 // Follows the changes of the open conversation: new messages, edits, deletions and renames.
 
-import { asProblem } from "./ui.js";
-
-const INTERVAL = 2000;
-const IDLE_INTERVAL = 10_000;
-const HIDDEN_INTERVAL = 60_000;
-const MAX_BACKOFF = 15_000;
-const IDLE_AFTER = 2 * 60_000; // Without input and without news.
-
-let activeAt = Date.now();
-let wake = () => {}; // Makes the follower that waits check again whether a poll is due.
-
-const isIdle = () => Date.now() - activeAt > IDLE_AFTER;
-
-/** Returns the time between two polls. */
-function interval() {
-  if (document.hidden) return HIDDEN_INTERVAL;
-  return isIdle() ? IDLE_INTERVAL : INTERVAL;
-}
-
-function noteInput() {
-  const wasIdle = isIdle();
-  activeAt = Date.now();
-  if (wasIdle) wake();
-}
-
-for (const input of ["keydown", "pointerdown", "pointermove", "wheel"]) {
-  addEventListener(input, noteInput, { passive: true });
-}
-
-document.addEventListener("visibilitychange", () => wake());
+import { Poller } from "./poller.js";
 
 /** A follower of one conversation, from the cursor of the response that has loaded it. */
-export class Follower {
+export class Follower extends Poller {
   #cursor;
-  #polledAt = Date.now();
-  #backoff = 0;
-  #isDue = false;
 
   /**
    * - `path`: the path of the conversation
@@ -46,67 +14,28 @@ export class Follower {
    * - `restart()`: loads the conversation again and returns its cursor
    */
   constructor(cursor, { path, call, signal, hasNews, take, restart }) {
+    super(() => this.#takeChanges(), { signal });
     this.#cursor = cursor;
-    Object.assign(this, { path, call, signal, hasNews, take, restart });
+    Object.assign(this, { path, call, hasNews, take, restart });
   }
 
-  /** Polls as soon as possible. */
-  pollNow() {
-    this.#isDue = true;
-    wake();
-  }
-
-  /**
-   * Polls until `signal` is aborted or a poll fails for good, which throws. Calls `onState` with
-   * true after a success and with false after a failure that may pass.
-   */
-  async run(onState) {
-    for (let failures = 0; ; ) {
-      await this.#untilDue();
-      if (this.signal.aborted) return;
-      this.#isDue = false;
-      try {
-        await this.#poll();
-        failures = this.#backoff = 0;
-        onState(true);
-      } catch (error) {
-        if (this.signal.aborted) return;
-        const problem = asProblem(error);
-        if (!problem.isTransient) throw problem;
-        failures += 1;
-        this.#backoff = problem.delay(failures, INTERVAL, MAX_BACKOFF);
-        onState(false);
-      }
-      this.#polledAt = Date.now();
-    }
-  }
-
-  async #untilDue() {
-    while (!this.signal.aborted && !this.#isDue) {
-      const wait = this.#polledAt + Math.max(interval(), this.#backoff) - Date.now();
-      if (wait <= 0) return;
-      await new Promise((resolve) => {
-        wake = resolve;
-        setTimeout(resolve, wait);
-      });
-    }
-  }
-
-  /** Takes everything that is new since the cursor. */
-  async #poll() {
+  /** Takes everything that is new since the cursor. Returns whether that is anything. */
+  async #takeChanges() {
     const { signal } = this;
     const showIf = ({ results }) => this.hasNews(results);
+    let isNews = false;
     try {
       for (let next = `${this.path}/changes?after=${this.#cursor}`; next; ) {
         const page = await this.call("GET", next, { signal, attempts: 1, showIf });
         this.take(page);
         this.#cursor = page.cursor;
         next = page.next;
-        if (page.results.length > 0) activeAt = Date.now();
+        isNews ||= page.results.length > 0;
       }
     } catch (error) {
       if (error.code !== "cursor_unknown") throw error;
       this.#cursor = await this.restart();
     }
+    return isNews;
   }
 }

@@ -1,10 +1,14 @@
 // Conversations: the list, and the header of the open conversation.
 
 import { openDeletion, openEditor } from "./dialogs.js";
+import { callPanel, inbox } from "./inbox.js";
+import { PagedList } from "./list.js";
+import { reportSeen } from "./log.js";
+import { closeMembership, findMember, openMembership, seeMessages } from "./members.js";
 import { closeMessages, conversationView, openMessages } from "./messages.js";
 import { actingId, nameOf } from "./profiles.js";
 import {
-  $, PagedList, announce, bdi, onSubmit, pluralize, requester, setTitle, showRetries, time,
+  $, announce, bdi, onSubmit, pluralize, requester, setTitle, showRetries, time,
 } from "./ui.js";
 
 const newConversation = $("#new-conversation");
@@ -13,8 +17,11 @@ const call = requester(conversationView);
 /** The open conversation, or null. */
 let current = null;
 
-export const conversations = new PagedList($("#conversations-panel"), "/conversations", {
+/** The public conversations. */
+export const conversations = new PagedList($("#public-view"), {
+  call: callPanel,
   template: "conversation-row",
+  route: "/conversations",
   empty: "No conversations yet. Create the first one below.",
   fillRow(row, conversation) {
     const { subject, author, created_at, last_seq } = conversation;
@@ -25,11 +32,22 @@ export const conversations = new PagedList($("#conversations-panel"), "/conversa
   },
 });
 
-onSubmit(newConversation, async ({ subject }, options) => {
-  const body = { subject, author_id: actingId() };
-  const conversation = await conversations.call("POST", "/conversations", { body, ...options });
+$('[data-action="refresh"]', $("#conversations-panel")).addEventListener("click", () => {
+  (inbox.view.hidden ? conversations : inbox).refresh();
+});
+
+onSubmit(newConversation, async ({ subject, visibility }, options) => {
+  const body = { subject, author_id: actingId(), visibility };
+  const conversation = await callPanel("POST", "/conversations", { body, ...options });
   newConversation.reset();
-  conversations.add(conversation);
+  if (visibility === "public") conversations.add(conversation);
+  inbox.add({
+    conversation_id: conversation.id,
+    profile_id: body.author_id,
+    role: "moderator",
+    read_seq: 0,
+    conversation,
+  });
   location.hash = `#/conversations/${conversation.id}`;
   announce("Conversation created");
 });
@@ -47,13 +65,27 @@ export async function openConversation(id, signal, reload) {
     load,
     reload,
     onConversation: update,
-    onNewSeq: (last_seq) => update({ id, last_seq }),
-    onDeleted: () => conversations.remove(id),
+    onNewMessage: ({ seq, created_at }) =>
+      update({ id, last_seq: seq, last_message_at: created_at }),
+    onSeen: seeMessages,
+    onNotAMember: findMember,
+    onGone() {
+      closeMembership();
+      forget(id);
+    },
   });
+  openMembership(current, { call, signal });
+  reportSeen();
+}
+
+function forget(id) {
+  conversations.remove(id);
+  inbox.remove(id);
 }
 
 export function closeConversation() {
   closeMessages();
+  closeMembership();
   current = null;
 }
 
@@ -61,22 +93,23 @@ export function closeConversation() {
  * Takes a state of the open conversation, or some fields of it. Responses arrive in any order, so
  * only a higher version counts. `last_seq` has no version and never falls.
  */
-function update({ last_seq = 0, ...state }) {
+function update({ last_seq = 0, last_message_at, ...state }) {
   if (current?.id !== state.id) return;
-  const isNewer = state.version > current.version;
-  if (!isNewer && last_seq <= current.last_seq) return;
-  last_seq = Math.max(last_seq, current.last_seq);
-  current = { ...current, ...(isNewer && state), last_seq };
+  if (state.version > current.version) current = { ...current, ...state };
+  else if (last_seq <= current.last_seq) return;
+  if (last_seq > current.last_seq) current = { ...current, last_seq, last_message_at };
   showCurrent();
 }
 
 function showCurrent() {
-  const { subject, author, created_at } = current;
+  const { id, subject, visibility, author, created_at } = current;
   setTitle(subject);
   $("#conversation-title").textContent = subject;
   const name = bdi(nameOf(author));
-  $("#conversation-meta").replaceChildren("Created by ", name, " ", time(created_at));
+  const kind = visibility === "private" ? "Private · " : "";
+  $("#conversation-meta").replaceChildren(kind, "Created by ", name, " ", time(created_at));
   conversations.update(current);
+  inbox.update({ conversation_id: id, conversation: current });
 }
 
 $("#conversation-edit").addEventListener("click", () => {
@@ -98,7 +131,7 @@ $("#conversation-delete").addEventListener("click", () => {
     text: "All its messages are deleted too. This cannot be undone.",
     show: update,
     onDeleted() {
-      conversations.remove(id);
+      forget(id);
       location.hash = "#/conversations";
       announce("Conversation deleted");
     },

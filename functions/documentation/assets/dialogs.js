@@ -9,14 +9,14 @@ const PRECONDITION_FAILED = "precondition_failed";
 let onDialogSubmit; // The action of the open dialog. Only one is open at a time.
 
 /**
- * Opens a dialog, and closes it when `action(values, options)` succeeds. If the element that opened
- * it no longer exists then, the result of `getFocus` is focused. Returns a function that says
- * whether the dialog is still open.
+ * Opens a dialog, and closes it when `action(values, options)` succeeds, unless that returns true.
+ * If the element that opened it no longer exists then, the result of `getFocus` is focused. Returns
+ * a function that says whether the dialog is still open.
  */
-function openDialog(dialog, action, getFocus) {
+export function openDialog(dialog, action, getFocus) {
   const submit = async (values, options) => {
     try {
-      await action(values, options);
+      if (await action(values, options)) return;
     } catch (error) {
       if (isOpen()) throw error;
       return announce(`The change was not stored: ${asProblem(error).message}`);
@@ -105,6 +105,7 @@ const versionOf = ({ change, version }) => change ?? version;
 /**
  * Asks the user to confirm a deletion.
  *
+ * - `verb`: what the button says; "Delete" by default
  * - `call`, `path`: how the resource is read and deleted
  * - `titleOf(resource)`: the question
  * - `quoteOf(resource)`: the content, if the question does not have it
@@ -113,11 +114,13 @@ const versionOf = ({ change, version }) => change ?? version;
  * - `onDeleted()`
  */
 export function openDeletion(resource, deletion) {
-  const { call, path, titleOf, quoteOf, text, show, onDeleted, getFocus } = deletion;
+  const { call, path, verb = "Delete", titleOf, quoteOf, text } = deletion;
+  const { show, onDeleted, getFocus } = deletion;
   let seen = resource;
   const showTitle = () => ($("#confirm-title").textContent = titleOf(seen));
   showTitle();
   $("#confirm-text").textContent = text;
+  $("#confirm .danger").textContent = verb;
   const isOpen = openDialog($("#confirm-dialog"), async (_, options) => {
     try {
       await call("DELETE", path, { version: versionOf(seen), ...options });

@@ -1,5 +1,6 @@
 // The log of the open conversation: keeps its messages, shows them, and loads older ones.
 
+import { mayActAs } from "./access.js";
 import { fillAvatar, nameOf, updateProfiles } from "./profiles.js";
 import { $, asProblem, clone, pluralize, time } from "./ui.js";
 
@@ -19,8 +20,12 @@ const toNewest = $("#to-newest");
  * - `aside`: changed messages below `oldest`, by seq, until their page is loaded
  * - `call`, `signal`: send requests, and end them
  * - `onEdit(message)`, `onDelete(message)`: called when the user clicks these buttons
+ * - `onSeen(seq)`: called when the user has seen the messages up to this one
  */
 let log = null;
+
+/** Whether the caller moderates the conversation. */
+let moderates = false;
 
 /** Shows the newest page of a conversation. */
 export function openLog({ results, next }, options) {
@@ -37,6 +42,7 @@ export function openLog({ results, next }, options) {
 
 export function closeLog() {
   log = null;
+  moderates = false;
   loadOlder.hidden = toNewest.hidden = true;
   list.replaceChildren();
 }
@@ -48,6 +54,7 @@ export function freezeLog() {
 }
 
 export const newestSeq = () => log.newest;
+export const newestMessage = () => log.messages.get(log.newest);
 export const isLogEmpty = () => !list.hasChildNodes();
 export const focusLog = () => list.focus({ preventScroll: true });
 export const findEdit = (seq) => $(`[data-seq="${seq}"] [data-action="edit"]`, list);
@@ -156,6 +163,21 @@ function addTools(element, message) {
   }
   $('[data-action="edit"]', element)?.addEventListener("click", () => log.onEdit(message));
   $('[data-action="delete"]', element)?.addEventListener("click", () => log.onDelete(message));
+  showTools(element);
+}
+
+/** Shows the buttons of a message for what the caller may do. */
+function showTools(element) {
+  const isOwn = mayActAs(element.dataset.author);
+  for (const button of element.querySelectorAll(".tools button")) {
+    button.hidden = !isOwn && !(button.dataset.action === "delete" && moderates);
+  }
+}
+
+/** Shows the buttons of all messages again. `value` says whether the caller moderates. */
+export function updateTools(value) {
+  moderates = value;
+  for (const element of list.children) showTools(element);
 }
 
 /** Hides the headings of messages that follow another one of the same author. */
@@ -213,7 +235,15 @@ const isAtEnd = () =>
 export function scrollToEnd() {
   scroller.scrollTop = scroller.scrollHeight;
   toNewest.hidden = true;
+  reportSeen();
 }
+
+/** Reports that the user has seen all messages, if the end of the log is visible. */
+export function reportSeen() {
+  if (log && !document.hidden && isAtEnd()) log.onSeen(log.newest);
+}
+
+document.addEventListener("visibilitychange", reportSeen);
 
 toNewest.addEventListener("click", scrollToEnd);
 
@@ -221,7 +251,9 @@ let staysAtEnd = true;
 
 scroller.addEventListener("scroll", () => {
   staysAtEnd = isAtEnd();
-  if (staysAtEnd) toNewest.hidden = true;
+  if (!staysAtEnd) return;
+  toNewest.hidden = true;
+  reportSeen();
 }, { passive: true });
 
 // The composer and an on-screen keyboard take height from the log while the user writes.

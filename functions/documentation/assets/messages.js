@@ -5,7 +5,7 @@ import { Follower } from "./changes.js";
 import { openDeletion, openEditor } from "./dialogs.js";
 import {
   closeLog, findEdit, focusLog, freezeLog, hasNews, isLogEmpty, markDeleted, mergeMessages,
-  newestSeq, openLog, scrollToEnd,
+  newestMessage, newestSeq, openLog, scrollToEnd,
 } from "./log.js";
 import { actingId } from "./profiles.js";
 import {
@@ -26,11 +26,11 @@ const drafts = new Map(); // Composer contents of conversations that were left, 
  * - `call`, `signal`: send requests, and end them
  * - `load()`: loads the conversation again
  * - `reload()`: opens it again, when the user asks for it
- * - `onConversation(state)`, `onNewSeq(seq)`, `onDeleted()`
+ * - `onConversation(state)`, `onNewMessage(message)`, `onSeen(seq)`, `onNotAMember()`, `onGone()`
  */
 export function openMessages(conversation, options) {
   const { id, cursor } = conversation;
-  const view = { id, ...options };
+  const view = { id, isPrivate: conversation.visibility === "private", ...options };
   const { call, signal } = options;
   view.follower = new Follower(cursor, {
     path: `/conversations/${id}`,
@@ -54,7 +54,7 @@ export function openMessages(conversation, options) {
     composer.elements[name].value = drafts.get(id)?.[name] ?? "";
   }
   setContentVisible(conversationView, true);
-  $("#deleted").hidden = true;
+  $("#gone").hidden = true;
   scrollToEnd();
   follow(view);
 }
@@ -67,15 +67,15 @@ export function closeMessages() {
 }
 
 function showMessages({ messages }) {
-  const { call, signal } = open;
-  openLog(messages, { call, signal, onEdit: editMessage, onDelete: deleteMessage });
+  const { call, signal, onSeen } = open;
+  openLog(messages, { call, signal, onSeen, onEdit: editMessage, onDelete: deleteMessage });
   showEmptiness();
 }
 
 function takeMessages(messages) {
   if (messages.length === 0) return;
   mergeMessages(messages);
-  open.onNewSeq(newestSeq());
+  if (newestSeq() > 0) open.onNewMessage(newestMessage());
   showEmptiness();
 }
 
@@ -89,7 +89,7 @@ async function follow(view) {
     await view.follower.run((isLive) => showConnection(isLive ? "Live" : "Reconnecting…"));
   } catch (error) {
     const problem = asProblem(error);
-    if (problem.status === 404) return showAsDeleted(view);
+    if (problem.status === 404) return showAsGone(view);
     showConnection("Stopped");
     notice(conversationView, problem.message, view.reload);
   }
@@ -102,20 +102,27 @@ function showConnection(state) {
   place.dataset.state = state === "Live" ? "live" : "waiting";
 }
 
-/** Shows that the conversation was deleted. Its messages stay readable until the user leaves. */
-function showAsDeleted(view) {
-  const { text } = Object.fromEntries(new FormData(composer));
+/**
+ * Shows that the conversation was deleted, or that the caller may not see it any more, which looks
+ * the same. Its messages stay readable until the user leaves.
+ */
+function showAsGone(view) {
+  const draft = composer.elements.text.value;
   const hadFocus = composer.contains(document.activeElement);
   setContentVisible(conversationView, false);
-  $("#messages").hidden = $("#deleted").hidden = false;
-  $("#unposted").hidden = !text.trim();
-  $("#unposted-text").textContent = text;
+  $("#messages").hidden = $("#gone").hidden = false;
+  $("#unposted").hidden = !draft.trim();
+  $("#unposted-text").textContent = draft;
   freezeLog();
   if (hadFocus) focusLog();
   if (isLogEmpty()) notice(conversationView, "");
-  showConnection("Deleted");
-  announce("This conversation was deleted");
-  view.onDeleted();
+  const text = view.isPrivate
+    ? "This conversation is gone. It was deleted, or you are no longer a member."
+    : "This conversation was deleted.";
+  $("#gone-text").textContent = text;
+  showConnection(view.isPrivate ? "Gone" : "Deleted");
+  announce(text);
+  view.onGone();
 }
 
 // Posting
@@ -136,7 +143,8 @@ onSubmit(composer, async ({ text, metadata }, options) => {
     // Others may have posted since the last poll: poll now, to get all messages in order.
     if (newestSeq() < message.seq) follower.pollNow();
   } catch (error) {
-    if (error.status === 404) follower.pollNow(); // Finds out whether the conversation is deleted.
+    if (error.status === 404) follower.pollNow(); // Finds out whether the conversation is gone.
+    if (error.code === "not_a_member") open?.onNotAMember();
     if (open?.id === id) throw error;
     // The user has left the conversation, where the draft remains.
     announce(`A message was not posted: ${asProblem(error).message}`);

@@ -1,10 +1,12 @@
 // Profiles: the list, the selector of the acting profile, and the view of one profile.
 
+import { accessChanged, isUnlimited, mayActAs, onAccess, ownProfiles } from "./access.js";
 import { Problem } from "./api.js";
 import { openDeletion, openEditor } from "./dialogs.js";
+import { PagedList } from "./list.js";
 import {
-  $, PagedList, announce, notice, onSubmit, pluralize, requester, setContentVisible, setTitle,
-  showRetries, time,
+  $, announce, notice, onSubmit, pluralize, requester, setContentVisible, setTitle, showRetries,
+  time,
 } from "./ui.js";
 
 const POINTS_PER_REWARD = 10;
@@ -23,9 +25,12 @@ export function fillAvatar(element, profile) {
 // The list
 
 const newProfile = $("#new-profile");
+const panel = $("#profiles-panel");
 
-export const profiles = new PagedList($("#profiles-panel"), "/profiles", {
+export const profiles = new PagedList(panel, {
+  call: requester(panel),
   template: "profile-row",
+  route: "/profiles",
   empty: "No profiles yet. Create the first one below.",
   fillRow(row, profile) {
     fillAvatar($(".avatar", row), profile);
@@ -36,6 +41,8 @@ export const profiles = new PagedList($("#profiles-panel"), "/profiles", {
   onChange: updateSelector,
 });
 
+$('[data-action="refresh"]', panel).addEventListener("click", () => profiles.refresh());
+
 const withoutEmpty = (values) =>
   Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ""));
 
@@ -43,6 +50,7 @@ onSubmit(newProfile, async (values, options) => {
   const body = withoutEmpty(values);
   const profile = await profiles.call("POST", "/profiles", { body, ...options });
   newProfile.reset();
+  ownProfiles?.set(profile.id, profile);
   profiles.add(profile);
   if (!selector.value) setActing(profile);
   announce(`Profile ${profile.full_name} created`);
@@ -68,11 +76,17 @@ function newer(profile, known = profile) {
 const ACTING_KEY = "acting-as";
 const selector = $("#acting-as");
 
-/** Updates the options. The acting profile is an option even if the list has not loaded it. */
+const storedActing = () => JSON.parse(localStorage.getItem(ACTING_KEY));
+
+/**
+ * Updates the options: the profiles that the caller may act as. On a service without authentication
+ * the acting profile is an option even if the list has not loaded it.
+ */
 function updateSelector() {
-  const acting = JSON.parse(localStorage.getItem(ACTING_KEY));
+  const acting = storedActing();
   const first = acting ? [acting.id, acting] : ["", { full_name: "No profile" }];
-  const options = [...new Map([first, ...profiles.items])].map(([id, profile]) => {
+  const others = isUnlimited() ? profiles.items : (ownProfiles ?? []);
+  const options = [...new Map([first, ...others])].map(([id, profile]) => {
     const label = [profile.full_name, profile.job_title].filter(Boolean).join(", ");
     return new Option(label, id);
   });
@@ -85,10 +99,25 @@ function updateSelector() {
 function setActing(profile) {
   if (profile) localStorage.setItem(ACTING_KEY, JSON.stringify(profile));
   else localStorage.removeItem(ACTING_KEY);
-  updateSelector();
+  accessChanged();
 }
 
-selector.addEventListener("change", () => setActing(profiles.items.get(selector.value)));
+selector.addEventListener("change", () => {
+  const id = selector.value;
+  setActing(profiles.items.get(id) ?? ownProfiles?.get(id) ?? storedActing());
+});
+
+onAccess(() => {
+  const isForeign = ownProfiles && !isUnlimited() && !ownProfiles.has(storedActing()?.id);
+  const own = isForeign && ownProfiles.values().next().value;
+  if (own) localStorage.setItem(ACTING_KEY, JSON.stringify(own));
+  else if (isForeign) localStorage.removeItem(ACTING_KEY);
+  updateSelector();
+  if (shownProfile) showProfile(shownProfile);
+});
+
+/** Returns the acting profile, or null. */
+export const actingProfile = () => (selector.value ? storedActing() : null);
 
 /** Returns the id of the acting profile. Throws a `Problem` if none is selected. */
 export function actingId() {
@@ -130,6 +159,8 @@ function showProfile(profile) {
   $("#profile-created").replaceChildren(time(profile.created_at));
   $("#profile-admin").textContent = profile.is_admin ? "Yes" : "No";
   setContentVisible(profileView, true);
+  const isChangeable = mayActAs(profile.id);
+  for (const id of ["edit", "delete", "act"]) $(`#profile-${id}`).hidden = !isChangeable;
 }
 
 $("#profile-act").addEventListener("click", () => {
@@ -157,6 +188,7 @@ $("#profile-delete").addEventListener("click", () => {
     show: (profile) => updateProfiles(profile),
     onDeleted() {
       shownProfile = null;
+      ownProfiles?.delete(id);
       if (selector.value === id) setActing(null);
       profiles.remove(id);
       location.hash = "#/profiles";

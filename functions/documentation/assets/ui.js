@@ -1,4 +1,4 @@
-// Parts of the page: templates, times, shown requests, forms, notices and paged lists.
+// Parts of the page: templates, times, shown requests, forms and notices.
 // Independent of the API's resources. Text from users is only ever set as text, never as HTML.
 
 import { Problem, curl, prepare, send } from "./api.js";
@@ -128,10 +128,7 @@ export function asProblem(error) {
   throw error;
 }
 
-/**
- * Runs `action(values, options)` when the form is submitted, once at a time, and shows a `Problem`
- * next to the fields. `options` are for the request: they show when it is repeated.
- */
+/** Runs `action(values, options)` as `runIn` does when the form is submitted. */
 export function onSubmit(form, action) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -142,21 +139,30 @@ export function onSubmit(form, action) {
       const errors = Object.fromEntries(missing.map(({ name }) => [name, ["is required"]]));
       return showProblem(form, Problem.invalid(errors));
     }
-    form.ariaBusy = "true";
-    const onRepeat = (problem, delay) => {
-      const place = $('[data-error-for="form"]', form);
-      place.textContent = waitingText(problem, delay);
-      place.dataset.waiting = "";
-    };
-    try {
-      await action(Object.fromEntries(new FormData(form)), { onRepeat });
-      clearProblem(form);
-    } catch (error) {
-      showProblem(form, asProblem(error));
-    } finally {
-      form.ariaBusy = null;
-    }
+    await runIn(form, (options) => action(Object.fromEntries(new FormData(form)), options));
   });
+}
+
+/**
+ * Runs `action(options)` for a form, once at a time, and shows a `Problem` in it. `options` are for
+ * the request: they show when it is repeated.
+ */
+export async function runIn(form, action) {
+  if (form.ariaBusy === "true") return;
+  form.ariaBusy = "true";
+  const onRepeat = (problem, delay) => {
+    const place = $('[data-error-for="form"]', form);
+    place.textContent = waitingText(problem, delay);
+    place.dataset.waiting = "";
+  };
+  try {
+    await action({ onRepeat });
+    clearProblem(form);
+  } catch (error) {
+    showProblem(form, asProblem(error));
+  } finally {
+    form.ariaBusy = null;
+  }
 }
 
 export function clearProblem(form) {
@@ -190,7 +196,7 @@ function showProblem(form, { message, errors, isTransient }) {
 const toSentence = (text) =>
   text.replace(/^./u, (letter) => letter.toUpperCase()).replace(/[^.!?]$/u, "$&.");
 
-// Notices and lists
+// Notices
 
 /** Shows a sentence in place of a panel's content, with a button if `retry` is given. */
 export function notice(panel, text, retry) {
@@ -208,94 +214,3 @@ export function notice(panel, text, retry) {
 export const showRetries = (panel) => ({
   onRepeat: (problem, delay) => notice(panel, waitingText(problem, delay)),
 });
-
-/**
- * A list of the API in a panel. Loads pages by `next`, fills rows with `fillRow(row, item)`, and
- * calls `onChange` after each change.
- */
-export class PagedList {
-  items = new Map();
-  #next = null;
-
-  constructor(panel, path, { template, empty, fillRow, onChange = () => {} }) {
-    Object.assign(this, { panel, path, template, empty, fillRow, onChange });
-    this.call = requester(panel);
-    this.list = $(".list", panel);
-    this.more = $('[data-action="more"]', panel);
-    this.more.addEventListener("click", () => this.#load(this.#next));
-    $('[data-action="refresh"]', panel).addEventListener("click", () => this.refresh());
-  }
-
-  refresh() {
-    return this.#load(this.path);
-  }
-
-  /** Adds a new item at the top. */
-  add(item) {
-    this.list.prepend(this.#createRow(item));
-    this.items = new Map([[item.id, item], ...this.items]);
-    this.#changed();
-  }
-
-  /** Replaces an item with its newer state, if the list contains it. */
-  update(item) {
-    if (!this.items.has(item.id)) return;
-    this.items.set(item.id, item);
-    this.fillRow(this.#findRow(item.id), item);
-    this.#changed();
-  }
-
-  remove(id) {
-    if (!this.items.delete(id)) return;
-    this.#findRow(id).remove();
-    this.#changed();
-  }
-
-  /** Marks the row of the item that the main view shows. */
-  mark(id) {
-    this.marked = id;
-    for (const row of this.list.children) {
-      $("a", row).ariaCurrent = row.dataset.id === id ? "page" : null;
-    }
-  }
-
-  async #load(path) {
-    if (this.panel.ariaBusy === "true") return;
-    this.panel.ariaBusy = "true";
-    try {
-      const page = await this.call("GET", path, showRetries(this.panel));
-      if (path === this.path) {
-        this.items.clear();
-        this.list.replaceChildren();
-      }
-      const added = page.results.filter((item) => !this.items.has(item.id));
-      for (const item of added) this.items.set(item.id, item);
-      this.list.append(...added.map((item) => this.#createRow(item)));
-      this.#next = page.next;
-      this.more.hidden = !page.next;
-      this.#changed();
-      this.mark(this.marked);
-    } catch (error) {
-      notice(this.panel, asProblem(error).message, () => this.#load(path));
-    } finally {
-      this.panel.ariaBusy = null;
-    }
-  }
-
-  #createRow(item) {
-    const row = clone(this.template);
-    row.dataset.id = item.id;
-    $("a", row).href = `#${this.path}/${item.id}`;
-    this.fillRow(row, item);
-    return row;
-  }
-
-  #findRow(id) {
-    return $(`[data-id="${CSS.escape(id)}"]`, this.list);
-  }
-
-  #changed() {
-    notice(this.panel, this.items.size === 0 ? this.empty : "");
-    this.onChange();
-  }
-}

@@ -57,7 +57,8 @@ static INDEX_HTML: File = file!("index.html", HTML);
 static INDEX_JSON: File = file!("index.json", JSON);
 
 /// The other files, by path.
-static FILES: [(&str, File); 16] = [
+static FILES: [(&str, File); 21] = [
+    ("/assets/access.js", file!("access.js", JAVASCRIPT)),
     ("/assets/api.js", file!("api.js", JAVASCRIPT)),
     ("/assets/app.css", file!("app.css", CSS)),
     ("/assets/app.js", file!("app.js", JAVASCRIPT)),
@@ -66,8 +67,12 @@ static FILES: [(&str, File); 16] = [
     ("/assets/conversations.js", file!("conversations.js", JAVASCRIPT)),
     ("/assets/dialogs.js", file!("dialogs.js", JAVASCRIPT)),
     ("/assets/docs.js", file!("docs.js", JAVASCRIPT)),
+    ("/assets/inbox.js", file!("inbox.js", JAVASCRIPT)),
+    ("/assets/list.js", file!("list.js", JAVASCRIPT)),
     ("/assets/log.js", file!("log.js", JAVASCRIPT)),
+    ("/assets/members.js", file!("members.js", JAVASCRIPT)),
     ("/assets/messages.js", file!("messages.js", JAVASCRIPT)),
+    ("/assets/poller.js", file!("poller.js", JAVASCRIPT)),
     ("/assets/profiles.js", file!("profiles.js", JAVASCRIPT)),
     ("/assets/ui.js", file!("ui.js", JAVASCRIPT)),
     ("/docs", file!("docs.html", HTML)),

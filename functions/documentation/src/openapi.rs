@@ -205,6 +205,9 @@ fn complete_operation(
         let content = &mut operation["requestBody"]["content"]["application/json"];
         content["example"] = examples[&id]["request"].clone();
     }
+    if id == "put_member" {
+        operation["requestBody"]["required"] = json!(false);
+    }
     if method == "patch" {
         operation["requestBody"]["description"] = json!(
             "A JSON merge patch (RFC 7396). The media type `application/merge-patch+json` is \

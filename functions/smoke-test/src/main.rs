@@ -6,6 +6,7 @@
 use std::env;
 use std::process::ExitCode;
 
+use functions::http::invocation::deadline;
 use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};
 use serde::de::IgnoredAny;
 use smoke_test::journey::{self, Limits};
@@ -53,8 +54,8 @@ async fn run_function() -> Result<(), Error> {
     let stack = env::var("STACK_NAME")?;
     let sign_in = SignIn::from_env()?;
     let (url, stack, sign_in) = (&url, &stack, sign_in.as_ref());
-    lambda_runtime::run(service_fn(move |_: LambdaEvent<IgnoredAny>| async move {
-        let report = smoke_test::run(url, sign_in).await;
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<IgnoredAny>| async move {
+        let report = smoke_test::run(url, sign_in, deadline(&event.context)).await;
         println!("{}", report.to_metrics(stack));
         report.failure.map_or(Ok(()), |failure| Err(Error::from(failure)))
     }))

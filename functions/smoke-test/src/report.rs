@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
+use shared::Time;
 
 /// A step that succeeded.
 #[derive(Clone, Debug)]
@@ -35,11 +36,17 @@ impl Report {
     /// an array of one number per repetition, because a JSON object has each member only once.
     /// Source: [Embedded Metric Format][emf].
     ///
+    /// Lambda drops lines below the function's log level, metrics included, so the line has the
+    /// highest level. Source: [Log-level filtering][filtering].
+    ///
     /// [emf]: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    /// [filtering]: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
     #[must_use]
     pub fn to_metrics(&self, stack: &str) -> String {
         let mut metrics = vec![json!({ "Name": "Passed", "Unit": "Count" })];
         let mut line = Map::new();
+        line.insert("timestamp".into(), json!(Time::now()));
+        line.insert("level".into(), json!("FATAL"));
         line.insert("Stack".into(), json!(stack));
         line.insert("Passed".into(), json!(u8::from(self.failure.is_none())));
         line.insert("failure".into(), json!(self.failure));

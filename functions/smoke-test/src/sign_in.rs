@@ -56,7 +56,8 @@ impl fmt::Debug for Token {
 
 impl SignIn {
     /// Reads `TOKEN_URL` and `SECRET_ARN`. Returns `None` if `TOKEN_URL` is absent or empty: the
-    /// service then requires no token.
+    /// service then requires no token. `AWS_ENDPOINT_URL_SECRETS_MANAGER` names another Secrets
+    /// Manager.
     ///
     /// # Errors
     /// If `SECRET_ARN` or `AWS_REGION` is missing.
@@ -65,9 +66,10 @@ impl SignIn {
             return Ok(None);
         };
         let region = Region::new(env::var("AWS_REGION")?);
-        let config = config()
+        let mut config = config()
             .region(region)
             .credentials_provider(EnvironmentVariableCredentialsProvider::new());
+        config.set_endpoint_url(env::var("AWS_ENDPOINT_URL_SECRETS_MANAGER").ok());
         Ok(Some(Self::new(config.build(), env::var("SECRET_ARN")?, token_url)))
     }
 

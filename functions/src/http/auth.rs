@@ -69,13 +69,13 @@ impl Auth {
     }
 }
 
-/// Returns a claim of the verified token.
-fn claim<'r>(request: &'r Request, name: &str) -> Option<&'r str> {
-    let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() else {
-        return None;
+/// Returns a claim of the verified access token; `None` if there is no token or it lacks the claim.
+pub(super) fn claim<'r>(request: &'r Request, name: &str) -> Option<&'r str> {
+    let context = match request.request_context_ref()? {
+        RequestContext::ApiGatewayV2(context) => context,
+        _ => return None,
     };
-    let jwt = context.authorizer.as_ref()?.jwt.as_ref()?;
-    jwt.claims.get(name).map(String::as_str)
+    context.authorizer.as_ref()?.jwt.as_ref()?.claims.get(name).map(String::as_str)
 }
 
 /// Returns when the verified token expires; `None` without a token. A time that cannot be read counts

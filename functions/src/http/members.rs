@@ -61,7 +61,7 @@ pub async fn list_members(invocation: Invocation) -> Reply {
 #[utoipa::path(
     put, path = "/conversations/{conversation_id}/members/{profile_id}", tag = "members",
     params(("conversation_id" = ConversationId, Path), ("profile_id" = ProfileId, Path)),
-    request_body = Option<NewMember>,
+    request_body = NewMember,
     responses((status = 200, body = Member), (status = 201, body = Member)),
 )]
 pub async fn put_member(invocation: Invocation) -> Reply {

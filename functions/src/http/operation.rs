@@ -12,10 +12,10 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Context, Request, RequestExt, Response};
 use shared::Table;
 use shared::table::Usage;
-use shared::text::MAX_BODY;
+use shared::text::{MAX_BODY, hash};
 use tokio::time::Instant;
 
-use super::auth::Auth;
+use super::auth::{Auth, claim};
 use super::error::Error;
 use super::invocation::{Invocation, deadline};
 use super::reply::Reply;
@@ -80,28 +80,44 @@ pub fn respond_public(handler: fn(&Request) -> Reply, request: &Request) -> Resp
 struct Exchange {
     started: Instant,
     context: Context,
+    /// API Gateway's id of the request, which its access log and the client's header
+    /// `apigw-requestid` have too.
+    request_id: String,
     route: String,
+    /// The hash of the caller's `sub`: it identifies a caller without naming one.
+    caller: Option<String>,
+    client_id: Option<String>,
 }
 
 impl Exchange {
     fn start(request: &Request) -> Self {
-        let route = match request.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => context.route_key.clone(),
-            _ => None,
+        let context = request.lambda_context();
+        let (request_id, route) = match request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => {
+                (context.request_id.clone(), context.route_key.clone())
+            }
+            _ => (None, None),
         };
-        let (context, route) = (request.lambda_context(), route.unwrap_or_default());
-        Self { started: Instant::now(), context, route }
+        Self {
+            started: Instant::now(),
+            request_id: request_id.unwrap_or_else(|| context.request_id.clone()),
+            context,
+            route: route.unwrap_or_default(),
+            caller: claim(request, "sub").map(hash),
+            client_id: claim(request, "client_id").map(str::to_owned),
+        }
     }
 
     /// Renders the reply, adds the headers that every response has, and logs the request.
     fn finish(self, reply: Reply, usage: Usage) -> Response<Body> {
-        let Self { started, context, route } = self;
+        let Self { started, context, request_id, route, caller, client_id } = self;
         let mut response = reply.unwrap_or_else(|error| {
-            let response = error.to_response(&context.request_id);
+            let response = error.to_response(&request_id);
             // Errors that a client cannot cause are logged here and nowhere else.
             if response.status().is_server_error() {
                 let (status, error) = (response.status().as_u16(), error.chain());
-                tracing::error!(request_id = context.request_id, status, error, "request failed");
+                let lambda_request_id = context.request_id.as_str();
+                tracing::error!(request_id, lambda_request_id, status, error, "request failed");
             }
             response
         });
@@ -112,7 +128,10 @@ impl Exchange {
         let one_year = HeaderValue::from_static("max-age=31536000");
         headers.insert(STRICT_TRANSPORT_SECURITY, one_year);
         tracing::info!(
-            request_id = context.request_id,
+            request_id,
+            lambda_request_id = context.request_id,
+            caller,
+            client_id,
             function = context.env_config.function_name,
             route,
             status = response.status().as_u16(),

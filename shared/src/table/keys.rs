@@ -10,7 +10,9 @@
 //! | the conversations of a profile | `Query` on the index, `listing = "MEMBER#…"`, then `BatchGetItem` of conversations and members |
 //! | a page of messages, either way | `Query` on `pk`, `sk` between two messages |
 //! | the authors on a page | one `BatchGetItem` of the distinct ones |
-//! | post: author, conversation and idempotency key | one `BatchGetItem`, then one `TransactWriteItems` |
+//! | post: author, conversation and idempotency key | one `BatchGetItem` |
+//! | post: a place, with `last_message_at` | one `UpdateItem` on the conversation |
+//! | post: the message, its point and its idempotency key | one `TransactWriteItems` |
 //! | the resource of a repeated POST | `BatchGetItem` on the idempotency key, then on the resource |
 //! | a ticket, a connection | `DeleteItem`, `BatchGetItem` on its key |
 //! | the subscriptions to a conversation or a profile | `Query` on `pk = LIVE#…` |
@@ -20,12 +22,10 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::live::{Connection, ConnectionId};
+use crate::text::hash;
 use crate::{Caller, ConversationId, Error, IdempotencyKey, ProfileId, Result, Seq};
 
 /// The index behind every list: partition key `listing`, sort key `id`, keys only.
@@ -180,11 +180,6 @@ pub(super) fn change_sk(number: u64) -> String {
 /// Returns the `seq` in a message's sort key; `None` for other items.
 pub(super) fn seq_of(sk: &str) -> Option<Seq> {
     sk.strip_prefix("MESSAGE#")?.parse().ok().map(Seq::new)
-}
-
-/// Returns SHA-256 in base64url: 43 characters.
-pub(super) fn hash(text: &str) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(text))
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! Creating the table on a development engine. In the cloud CloudFormation creates it.
 
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{Builder, Config};
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, Projection,
@@ -36,6 +40,14 @@ pub struct IndexSchema {
     pub projection: String,
 }
 
+/// The time for a request: an engine that has just started may need several seconds for its first.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+fn with_more_time() -> Builder {
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(TIMEOUT);
+    Config::builder().timeout_config(timeouts.build())
+}
+
 fn key_schema(key: &KeySchema) -> Result<Vec<KeySchemaElement>> {
     let element = |(name, kind): &(String, String)| {
         let element = KeySchemaElement::builder().attribute_name(name);
@@ -66,7 +78,7 @@ impl Table {
                 .projection(Projection::builder().projection_type(projection).build());
             request = request.global_secondary_indexes(index.build().map_err(Error::internal)?);
         }
-        if let Err(error) = request.send().await {
+        if let Err(error) = request.customize().config_override(with_more_time()).send().await {
             return match error.as_service_error() {
                 Some(CreateTableError::ResourceInUseException(_)) => Ok(()),
                 _ => Err(Error::Unavailable(error.into())),
@@ -78,6 +90,8 @@ impl Table {
             .update_time_to_live()
             .table_name(&*self.name)
             .time_to_live_specification(time_to_live.map_err(Error::internal)?)
+            .customize()
+            .config_override(with_more_time())
             .send()
             .await
             .map_err(|error| Error::Unavailable(error.into()))?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use documentation::openapi;
 use functions::operations;
-use local::template::{TEMPLATE, Template};
+use local::template::Template;
 
 use tests::service::{Api, Response, Value, json};
 
@@ -70,7 +70,7 @@ async fn the_document_describes_exactly_the_routes_of_the_template() {
         let id = operation["operationId"].as_str().expect("an id");
         (id.replace('_', "-"), method.to_uppercase(), path.to_owned())
     });
-    let routes = Template::parse(TEMPLATE).expect("the template").routes.into_iter();
+    let routes = Template::parse().expect("the template").routes.into_iter();
     // The documentation does not describe itself.
     let routes = routes.filter(|route| route.function != documentation::FUNCTION);
     let routes = routes.map(|route| (route.function, route.method, route.path));

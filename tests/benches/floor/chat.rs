@@ -6,7 +6,7 @@ use std::time::Duration;
 use dynoxide::actions::query::QueryRequest;
 use dynoxide::{AttributeValue, Database, ImportOptions, Item, item};
 use local::engine;
-use local::template::{TEMPLATE, Template};
+use local::template::Template;
 use serde_json::{Value, json};
 use shared::{
     Caller, Conversation, Message, NewConversation, NewMessage, NewProfile, Profile, Table, Time,
@@ -38,10 +38,7 @@ impl Chat {
         let table = table.with_clock(move || {
             start.after(Duration::from_secs(looks.fetch_add(1, Ordering::Relaxed)))
         });
-        table
-            .create(&Template::parse(TEMPLATE).expect("the template").table)
-            .await
-            .expect("a table");
+        table.create(&Template::parse().expect("the template").table).await.expect("a table");
         let author = profile(&table).await;
         let conversation = conversation(&table, &author).await;
         Self { database, table, author, conversation, filled: [1, 1] }

@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use functions::http::Auth;
 use local::Gateway;
-use local::template::{TEMPLATE, Template};
+use local::template::Template;
 use serde_json::json;
 
 use crate::chat::Chat;
@@ -22,7 +22,7 @@ struct Side {
 
 impl Side {
     fn new(chat: Chat, messages: usize) -> Self {
-        let template = Template::parse(TEMPLATE).expect("the template");
+        let template = Template::parse().expect("the template");
         let gateway = Gateway::new(&template, chat.table.clone(), Auth::Open).expect("a gateway");
         Self { chat, gateway, messages }
     }

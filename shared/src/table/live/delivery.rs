@@ -13,8 +13,9 @@ use crate::access::{Action, Protected, Standing, Verdict};
 use crate::live::{EndReason, Frame, MAX_CONNECTIONS};
 use crate::table::client::Table;
 use crate::table::items::{AccessItem, ChangesItem, ConversationItem, MessageItem};
-use crate::table::keys::{Key, conversation_pk, hash};
+use crate::table::keys::{Key, conversation_pk};
 use crate::table::requests::Direction::{Ascending, Descending};
+use crate::text::hash;
 use crate::{ConversationId, Cursor, Limit, ProfileId, Result, Seq};
 
 /// The newest messages that are read to find where the visible run ends.
