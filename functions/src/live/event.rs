@@ -97,7 +97,7 @@ pub async fn logged(context: &Context, table: &Table, handling: impl Future<Outp
     let status = handling.await;
     let usage = table.usage();
     tracing::info!(
-        request_id = context.request_id,
+        lambda_request_id = context.request_id,
         function = context.env_config.function_name,
         status,
         latency_ms = started.elapsed().as_secs_f64() * 1e3,

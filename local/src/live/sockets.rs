@@ -1,6 +1,7 @@
 //! The connections at `/live`: API Gateway's part, which opens them, runs the function of each frame,
 //! and closes them at its limits.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use functions::live::event::logged;
 use functions::live::{SocketEvent, connect, disconnect, subscribe, unsubscribe, watch};
+use lambda_http::Context;
 use serde_json::{Value, json};
+use shared::Table;
 use shared::live::{ConnectionId, MAX_FRAME};
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
@@ -51,7 +55,8 @@ async fn open(live: Arc<Live>, query: String, upgrade: WebSocketUpgrade) -> Resp
     let Ok((id, event)) = event else {
         return error_response(StatusCode::BAD_REQUEST, "Bad Request").into_response();
     };
-    match connect(live.table(), event).await {
+    let table = live.table();
+    match run(&table, connect(table.clone(), event)).await {
         200 => {}
         403 => return error_response(StatusCode::FORBIDDEN, "Forbidden").into_response(),
         _ => {
@@ -93,7 +98,8 @@ async fn serve(live: Arc<Live>, id: ConnectionId, mut socket: WebSocket) {
         let _ = timeout(SEND_TIMEOUT, socket.send(Message::Close(Some(close)))).await;
     }
     if let Ok((_, event)) = event(id.as_str(), "$disconnect", json!({}), None) {
-        disconnect(live.table(), event).await;
+        let table = live.table();
+        run(&table, disconnect(table.clone(), event)).await;
     }
 }
 
@@ -106,10 +112,11 @@ fn receive(live: &Arc<Live>, id: &ConnectionId, text: &str) {
     let (live, id) = (live.clone(), id.clone());
     tokio::spawn(async move {
         let (table, publisher) = (live.table(), live.publisher.clone());
+        let own = table.clone();
         let status = match action.as_str() {
-            "subscribe" => subscribe(table, publisher, event).await,
-            "unsubscribe" => unsubscribe(table, publisher, event).await,
-            "watch" => watch(table, publisher, event).await,
+            "subscribe" => run(&table, subscribe(own, publisher, event)).await,
+            "unsubscribe" => run(&table, unsubscribe(own, publisher, event)).await,
+            "watch" => run(&table, watch(own, publisher, event)).await,
             _ => 403,
         };
         let message = match status {
@@ -121,6 +128,11 @@ fn receive(live: &Arc<Live>, id: &ConnectionId, text: &str) {
         let error = json!({ "message": message, "connectionId": id, "requestId": request_id });
         let _ = live.publisher.post(&id, &error.to_string()).await;
     });
+}
+
+/// Runs a function as its binary does, with its log line.
+async fn run(table: &Table, handling: impl Future<Output = u16>) -> u16 {
+    logged(&Context::default(), table, handling).await
 }
 
 /// Returns the event that API Gateway sends to a function, and the id of its connection.
