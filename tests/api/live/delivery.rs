@@ -2,10 +2,10 @@
 
 use shared::Visibility::{Private, Public};
 use shared::live::{MAX_CONNECTIONS, NewWatch};
-use shared::{Caller, IfMatch, MessagePatch, Seq};
+use shared::{Caller, Cursor, IfMatch, MessagePatch, Seq};
 
 use super::world::{World, record, texts, types, user};
-use tests::recorder::Fault;
+use tests::recorder::{Fault, Gate, Sent};
 use tests::service::json;
 
 #[tokio::test]
@@ -59,6 +59,33 @@ async fn a_removal_ends_the_subscription_even_if_nothing_is_posted() {
     world.subscriber(&bob, "guest", open).await;
     world.deliver(&[&record("REMOVE", open, "ACCESS#x")]).await;
     assert_eq!(world.posts.take(), []);
+}
+
+#[tokio::test]
+async fn a_removal_during_a_delivery_hides_what_is_posted_after_it() {
+    let world = World::start().await;
+    let (ada, bob) = (user("ada"), user("bob"));
+    let (author, id) = world.conversation(&ada, Private).await;
+    let guest = world.profile(&bob).await.id;
+    world.add(&ada, id, guest).await;
+    let removed = world.subscriber(&bob, "removed", id).await;
+    let before = world.say(&ada, id, author, "before").await;
+    let gate = Gate::default();
+    let held = gate.clone();
+    world.stage.recorder.inject(move |operation, request| {
+        let reads = operation == "Query" && request.to_string().contains("MESSAGE#");
+        if reads { Fault::Held(held.clone()) } else { Fault::None }
+    });
+    let during = async {
+        gate.arrival().await;
+        world.stage.recorder.clear();
+        world.stage.table().delete_member(&ada, id, guest).await.expect("removed");
+        world.say(&ada, id, author, "after").await;
+        gate.open();
+    };
+    let records = [&before];
+    tokio::join!(world.deliver(&records), during);
+    assert_eq!(types(&world.posts.take_to(&removed)), ["ended"]);
 }
 
 #[tokio::test]
@@ -280,4 +307,34 @@ async fn watchers_hear_of_activity_and_memberships_that_they_may_see() {
     let after = world.say(&ada, id, author, "after").await;
     world.deliver(&[&record("REMOVE", id, &sk), &after]).await;
     assert_eq!(types(&world.posts.take_to(&watcher)), ["membership"]);
+}
+
+/// The units in docs/ARCHITECTURE.md and docs/OPERATIONS.md.
+#[tokio::test]
+async fn live_delivery_costs_what_the_documents_say() {
+    let world = World::start().await;
+    let (ada, bob) = (user("ada"), user("bob"));
+    let (author, id) = world.conversation(&ada, Private).await;
+    let guest = world.profile(&bob).await.id;
+    world.add(&ada, id, guest).await;
+    let message = world.say(&ada, id, author, "one").await;
+    let units = async |world: &World, message| {
+        let _ = world.stage.recorder.take();
+        world.deliver(&[message]).await;
+        let sent = world.stage.recorder.take();
+        (sent.iter().map(Sent::units).sum::<f64>(), sent.len())
+    };
+    assert_eq!(units(&world, &message).await, (1.0, 1), "nobody follows");
+    let follower = world.subscriber(&ada, "owner", id).await;
+    let message = world.say(&ada, id, author, "two").await;
+    assert_eq!(units(&world, &message).await, (7.0, 5), "the owner follows");
+    world.subscriber(&bob, "member", id).await;
+    let message = world.say(&ada, id, author, "three").await;
+    assert_eq!(units(&world, &message).await, (8.0, 6), "a member follows too");
+
+    let table = world.stage.table();
+    let after = Cursor { seq: Seq::new(3), change: 0 };
+    table.subscribe(&follower, id, after).await.expect("subscribed");
+    let usage = table.usage();
+    assert_eq!((usage.read_units, usage.write_units), (3.0, 1.0), "a heartbeat");
 }
