@@ -50,8 +50,8 @@ following page, or `null` on the last page.
 - **Changes.** The body of a PATCH is a JSON merge patch (RFC 7396), sent as `application/json` or \
 `application/merge-patch+json`: an absent field keeps its value, and `null` resets a field to its \
 default.
-- **Idempotency.** Every POST except `/tickets` takes the header `Idempotency-Key`. A repeat of a request with the \
-same key creates nothing and returns the resource that the first request created.
+- **Idempotency.** Every POST except `/tickets` takes the header `Idempotency-Key`. A repeat of a \
+request with the same key creates nothing and returns the resource that the first request created.
 - **Versions.** A response with one profile, conversation or message has an `ETag`. A PATCH or DELETE of it \
 with `If-Match` succeeds only if the resource still has that version.
 - **Errors.** The service returns problem details (RFC 9457) as `application/problem+json`. Each \
