@@ -1,8 +1,8 @@
-//! API Gateway in front of the functions.
+//! Emulates API Gateway in front of the functions.
 //!
-//! A request becomes the event that API Gateway would send, `lambda_http` parses it, the handler of
-//! the function that `template.yaml` routes to handles it, and its response becomes the HTTP
-//! response.
+//! Converts an HTTP request to the event that API Gateway would send, parses it with `lambda_http`,
+//! runs the handler of the function to which `template.yaml` routes it, and converts the handler's
+//! response to the HTTP response.
 
 use std::collections::HashMap;
 use std::future::{Future, IntoFuture, pending};
@@ -34,17 +34,17 @@ use crate::hosts::{AllowedHosts, error_response, misdirected};
 use crate::live::{self, Live};
 use crate::template::{Cors, Route, Template};
 
-/// The largest path, query and headers together that API Gateway accepts, in bytes. Source:
+/// The maximum total size of path, query and headers that API Gateway accepts, in bytes. Source:
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
 const MAX_HEAD: usize = 10_240;
 /// The largest body that API Gateway passes on, in bytes. Source: as above.
 const MAX_PAYLOAD: usize = 10 * 1024 * 1024;
-/// The time for open requests after the signal to stop.
+/// The time limit for open requests after shutdown begins.
 const DRAIN: Duration = Duration::from_secs(3);
-/// The longest path that a line of the request log shows, in characters.
+/// The length to which the request log truncates a path, in characters.
 const MAX_LOGGED_PATH: usize = 200;
 
-/// An HTTP API in front of the functions.
+/// An emulated API Gateway HTTP API in front of the functions.
 #[derive(Debug)]
 pub struct Gateway {
     routes: HashMap<Method, matchit::Router<Route>>,
@@ -58,15 +58,16 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Creates a gateway with the routes of a template. The functions use this table and `AUTH`.
+    /// Creates a gateway with the routes of a template. The functions use `table`, and `auth`
+    /// instead of the environment variable `AUTH`.
     ///
     /// # Errors
-    /// A route that cannot be served, in one line.
+    /// If a route of the template cannot be served. The message is one line.
     pub fn new(template: &Template, table: Table, auth: Auth) -> Result<Self, String> {
         let mut routes: HashMap<Method, matchit::Router<Route>> = HashMap::new();
         for route in &template.routes {
             if !is_function(&route.function) {
-                return Err(format!("template.yaml: there is no function {}", route.function));
+                return Err(format!("template.yaml: no code for the function {}", route.function));
             }
             let unusable = |error: String| format!("template.yaml: {}: {error}", route.path);
             let method = Method::from_bytes(route.method.as_bytes());
@@ -79,16 +80,16 @@ impl Gateway {
         Ok(Self { routes, table, auth, authorizer, cors, hosts, live, request_log })
     }
 
-    /// Puts an authorizer in front of all routes that need a token by the template.
+    /// Checks tokens with this authorizer on every route for which the template requires a token.
     #[must_use]
     pub fn with_authorizer(self, authorizer: Arc<Authorizer>) -> Self {
         Self { authorizer: Some(authorizer), ..self }
     }
 
-    /// Lets pages of these origins call the API.
+    /// Enables CORS for web pages of these origins; disables it if there are none.
     ///
     /// # Errors
-    /// An invalid origin, in one line.
+    /// If an origin, or a method or header in `cors`, is invalid. The message is one line.
     pub fn with_cors_origins(self, origins: &[String], cors: &Cors) -> Result<Self, String> {
         let cors = if origins.is_empty() { None } else { Some(cors.layer(origins)?) };
         Ok(Self { cors, ..self })
@@ -100,7 +101,7 @@ impl Gateway {
         Self { live: Some(live), ..self }
     }
 
-    /// Accepts requests to these hosts only.
+    /// Accepts only requests whose `Host` header names one of these hosts. Others get 421.
     #[must_use]
     pub fn with_hosts(self, hosts: AllowedHosts) -> Self {
         Self { hosts, ..self }
@@ -149,7 +150,8 @@ impl Gateway {
         if let Some(cors) = cors {
             router = router.layer(cors);
         }
-        // Before CORS, which answers preflight requests itself.
+        // This layer is outside CORS: the CORS layer answers preflight requests itself, and they
+        // must be checked and logged too.
         router.layer(from_fn(move |request: Request<Body>, next: Next| async move {
             let started = Instant::now();
             let line = request_log.then(|| request_line(&request));
@@ -205,7 +207,8 @@ impl Gateway {
         self.run(route, event).await
     }
 
-    /// Returns `requestContext.authorizer`, `None` if the route needs no token.
+    /// Returns `requestContext.authorizer`; `None` if the route needs no token or the gateway has
+    /// no authorizer.
     fn authorize(&self, headers: &HeaderMap, route: &Route) -> Result<Option<Value>, Refusal> {
         match (&self.authorizer, &route.scopes) {
             (Some(authorizer), Some(scopes)) => {
@@ -215,8 +218,8 @@ impl Gateway {
         }
     }
 
-    /// Runs the function of a route. It runs in its own task, so that a panic ends this invocation
-    /// and not the server (a release build aborts).
+    /// Runs the function of a route in its own task, so that a panic ends only this invocation. In
+    /// a release build a panic still aborts the server.
     async fn run(&self, route: &Route, event: String) -> Response<Body> {
         let (table, auth) = (self.table.clone(), self.auth);
         let (function, limit) = (route.function.clone(), route.timeout);
@@ -300,8 +303,8 @@ fn refused(refusal: Refusal) -> Response<Body> {
     }
 }
 
-/// Returns the part of a log line that is known before the response. A query may hold what its
-/// author wants to keep secret, so it is left out.
+/// Returns the start of a request's log line: method and path. The query is omitted, because it may
+/// contain secrets.
 fn request_line(request: &Request<Body>) -> String {
     format!("{} {:.MAX_LOGGED_PATH$}", request.method(), request.uri().path())
 }

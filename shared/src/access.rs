@@ -1,10 +1,10 @@
 //! Access: who the caller is, and the one place that decides who may see and change what.
 //!
-//! - A profile: everyone may see it. Only its owner or an administrator may change it or act as it. The
-//!   owner is the caller who created it.
+//! - A profile: everyone may see it. Only its owner or an administrator may change it or act as it.
+//!   The owner is the caller who created it.
 //! - A conversation, and everything in it: [`Caller::judge`] decides every [`Action`]. A public
-//!   conversation is visible to everyone, a private one to the owners of its members, its own owner and
-//!   administrators.
+//!   conversation is visible to everyone, a private one to the owners of its members, its own owner
+//!   and administrators.
 
 use crate::conversation::Visibility;
 use crate::member::Role;
@@ -44,8 +44,8 @@ pub enum Standing {
     Moderator,
 }
 
-/// What a caller wants to do in a conversation. `owner` is the owner of the message or profile that the
-/// action is about.
+/// What a caller wants to do in a conversation. `owner` is the owner of the message or profile that
+/// the action is about.
 #[derive(Clone, Copy, Debug)]
 pub enum Action<'a> {
     /// Read the conversation, its messages, changes and members.
@@ -153,8 +153,8 @@ impl Caller {
         self.required_owner().is_none_or(|subject| subject == owner)
     }
 
-    /// Returns whether the caller is the owner of a resource; administrators act for other owners, but
-    /// are not them. If authentication is disabled, every caller is.
+    /// Returns whether the caller is the owner of a resource; administrators act for other owners,
+    /// but are not them. If authentication is disabled, every caller is.
     #[must_use]
     pub fn is_owner(&self, owner: &str) -> bool {
         *self == Self::Anyone || self.subject() == owner
@@ -165,8 +165,8 @@ impl Caller {
         if resource.deleted { Err(Error::NotFound(resource.kind)) } else { Ok(()) }
     }
 
-    /// Checks that the caller may change a profile, or act as it. Errors: [`Error::NotFound`] if it is
-    /// deleted, otherwise [`Error::Forbidden`].
+    /// Checks that the caller may change a profile, or act as it. Errors: [`Error::NotFound`] if it
+    /// is deleted, otherwise [`Error::Forbidden`].
     pub fn check_change(&self, resource: &Protected<'_>) -> Result<()> {
         self.check_see(resource)?;
         if self.acts_for(resource.owner) { Ok(()) } else { Err(Error::Forbidden) }
@@ -212,7 +212,8 @@ impl Caller {
         }
     }
 
-    /// Decides as [`Caller::judge`] does, but without the caller's standing; `None` if that matters.
+    /// Decides as [`Caller::judge`] does, but without the caller's standing; `None` if that
+    /// matters.
     #[must_use]
     pub fn judge_early(
         &self,

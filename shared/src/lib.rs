@@ -1,7 +1,7 @@
 //! The domain of the chat API and its one DynamoDB table.
 //!
-//! - [`profile`], [`conversation`], [`member`], [`message`]: the resources; each value is checked by its type's
-//!   constructor
+//! - [`profile`], [`conversation`], [`member`], [`message`]: the resources; each value is checked
+//!   by its type's constructor
 //! - [`access`]: the caller, and the one place that decides who may see and change what
 //! - [`page`]: how lists are split; [`version`]: `If-Match` and cursors; [`rate`]: the rate limit
 //! - [`live`]: tickets, connections and frames

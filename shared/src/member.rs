@@ -13,7 +13,8 @@ use crate::{ConversationId, Profile, ProfileId, Seq, Time};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Adds and removes members, sets roles, renames the conversation, and deletes messages of others.
+    /// Adds and removes members, sets roles, renames the conversation, and deletes messages of
+    /// others.
     Moderator,
     /// Reads and posts.
     #[default]
@@ -34,8 +35,8 @@ pub struct Member {
     /// The profile has read the messages up to this `seq`. `None` to everyone but its owner.
     #[schema(required)]
     pub read_seq: Option<Seq>,
-    /// `last_seq` of the conversation minus `read_seq`: an upper bound of the unread messages. `None`
-    /// to everyone but the profile's owner.
+    /// `last_seq` of the conversation minus `read_seq`: an upper bound of the unread messages.
+    /// `None` to everyone but the profile's owner.
     #[schema(required)]
     pub unread: Option<u64>,
     /// When the profile became a member.

@@ -1,6 +1,7 @@
 //! Tests of the whole service through its HTTP API. Run with `cargo test -p tests --test api`.
 //!
-//! - `profiles`, `conversations`, `members`, `messages`: every operation with its responses and errors
+//! - `profiles`, `conversations`, `members`, `messages`: every operation with its responses and
+//!   errors
 //! - `pages`: lists, in both directions
 //! - `places`, `gaps`: posts between reservation and commit, and what readers see of them
 //! - `limits`: the rate limit of a profile, and the limit of a conversation
@@ -19,6 +20,7 @@
 //! - `cost`: which requests each operation sends to DynamoDB, and what they consume
 //! - `documentation`: the pages, their files, and the OpenAPI document
 //! - `template`: routes, scopes, queries, binaries and events agree wherever they are listed
+//! - `deployment`: what the templates and `samconfig.toml` promise an operator
 //! - `permissions`: each function may send exactly the requests that it sends
 //! - `smoke`: the smoke test passes on a working service and fails on a broken one
 //! - `server`: the development server: restart, ports, files

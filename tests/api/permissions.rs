@@ -153,6 +153,9 @@ async fn call_every_operation(stage: &Stage, used: &mut Used) {
     // A stranger cannot tell a private conversation from an absent one; that takes a read.
     let id = private(api, author_id.as_str().expect("an id")).await;
     let _ = used.recorder.take();
+    // The removal of one who is no member waits for other removals.
+    api.delete(&format!("/conversations/{id}/members/{bob}")).await.expect(204);
+    used.record("delete-member");
     let (table, id) = (stage.table(), id.parse().expect("an id"));
     let stranger = Caller::User("eve".into());
     let deleted = table.delete_conversation(&stranger, id, &IfMatch::Any).await;
@@ -173,7 +176,8 @@ async fn call_every_operation(stage: &Stage, used: &mut Used) {
     }
 }
 
-/// Calls the operations of members. In the end Bob is a member of the conversation of another profile.
+/// Calls the operations of members. In the end Bob is a member of the conversation of another
+/// profile.
 async fn call_members(api: &Api, used: &mut Used, conversation: &str, bob: &str) {
     let member = format!("{conversation}/members/{bob}");
     let (moderator, read) = (json!({ "role": "moderator" }), json!({ "seq": 1 }));

@@ -82,8 +82,9 @@ async fn sixteen_authors_post_into_one_conversation_concurrently() {
     }
     clients.join_all().await;
     let messages = api.messages(&id).await;
-    assert_eq!(messages.len(), 176);
     check_conversation(&messages);
+    // A post that is slow on a busy machine may leave a void.
+    assert_eq!(messages.iter().filter(|message| message["type"] != "void").count(), 176);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

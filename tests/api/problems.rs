@@ -36,7 +36,7 @@ async fn every_client_error_has_a_stable_code_and_says_what_to_do() {
         (api.send("POST", "/profiles", &[JSON], "{").await, 400, "malformed", "is not JSON"),
         (api.get("/profiles/x").await, 400, "malformed", "must be a UUID such as"),
         (api.get("/profiles?limit=0").await, 400, "malformed", "from 1 to 100"),
-        (api.get("/profiles?page=2").await, 400, "malformed", "known are limit, before"),
+        (api.get("/profiles?page=2").await, 400, "malformed", "Known: limit, before"),
         (api.get("/profiles?limit=1&limit=1").await, 400, "malformed", "limit once"),
         (api.get(&format!("/profiles/{UNKNOWN}")).await, 404, "not_found", "no such profile"),
         (api.patch(&message, &edit).await, 409, "message_deleted", "cannot be edited"),

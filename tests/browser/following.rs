@@ -242,8 +242,9 @@ async fn a_post_that_never_completed_is_not_shown() {
     browser.close("").await;
 }
 
-/// Records the delays of timers in `window.delays`, and shortens them while `window.hurries` is set.
-/// Shows the page a time that is `window.passed` milliseconds later. Lets `window.setHidden` hide it.
+/// Records the delays of timers in `window.delays`, and shortens them while `window.hurries` is
+/// set. Shows the page a time that is `window.passed` milliseconds later. Lets `window.setHidden`
+/// hide it.
 const CONTROL_TIME: &str = "(() => {
     const { setTimeout } = window;
     const { now } = Date;

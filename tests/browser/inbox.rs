@@ -88,13 +88,18 @@ impl Service {
     /// Opens the page with the token of a person.
     async fn browser(&self, person: &Person, screen: Screen) -> Browser {
         let browser = Browser::open(self.api.url(), screen).await;
+        Self::sign_in(&browser, person).await;
+        browser
+    }
+
+    /// Enters the token of a person, and waits until the page acts as the person's profile.
+    async fn sign_in(browser: &Browser, person: &Person) {
         browser.click("#access").await;
         browser.fill("#token", &person.token).await;
         browser.click("#token-form button.primary").await;
         let acting =
             format!("document.querySelector('#acting-as').value === '{}'", person.profile_id);
         browser.wait_for(&acting).await;
-        browser
     }
 }
 
@@ -269,8 +274,8 @@ async fn a_moderator_may_delete_a_message_of_another_member_but_not_edit_it() {
     browser.close("401").await;
 }
 
-/// Stops the clock, records the bodies of requests that mark messages as read in `window.marks`, and
-/// holds timers of 5 seconds until `window.release` is called.
+/// Stops the clock, records the `seq` of each request that marks messages as read in
+/// `window.marks`, and holds timers of 5 seconds until `window.release` is called.
 const HOLD_MARKS: &str = "(() => {
     const { fetch, setTimeout } = window;
     const now = Date.now();
@@ -306,5 +311,21 @@ async fn messages_are_marked_as_read_at_most_every_five_seconds() {
     browser.eval("window.release()").await;
     browser.wait_for("JSON.stringify(window.marks) === '[1,3]'").await;
     service.wait_until_read(&ada, &id).await;
+    browser.close("401").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_token_shows_the_inbox_of_its_own_profile() {
+    let service = Service::start().await;
+    let (ada, charles) = (service.person("Ada").await, service.person("Charles").await);
+    service.conversation(&ada, "Plans", "private").await;
+    service.conversation(&charles, "Tables", "private").await;
+    let browser = service.browser(&ada, DESKTOP).await;
+    wait_for_inbox(&browser, &["Plans"]).await;
+    let options = "[...document.querySelector('#acting-as').options].map(option => option.text)";
+    assert_eq!(browser.eval(options).await, json!(["Ada"]), "only profiles of the caller");
+    Service::sign_in(&browser, &charles).await;
+    wait_for_inbox(&browser, &["Tables"]).await;
+    // No request was refused with 403.
     browser.close("401").await;
 }

@@ -1,6 +1,7 @@
-"""The copy of template.yaml that the emulator can run. README.md lists what differs, and what tests that instead.
+"""The copy of template.yaml that the emulator can run. README.md lists what differs.
 
-As a filter: adapt.py EMULATOR_URL SAMCONFIG [ROLE=ACTION ...] <template.yaml, without those permissions.
+As a filter: adapt.py EMULATOR_URL SAMCONFIG [ROLE=ACTION ...] <template.yaml
+The copy lacks the permissions that the arguments name.
 """
 
 import io
@@ -62,7 +63,7 @@ def parameters(config, environment):
 
 
 def translate(template, values):
-    """Returns the template after SAM's transform. Code comes from the bucket that `upload` fills."""
+    """Returns the template after SAM's transform. Code comes from `BUCKET`."""
     os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
     source = yaml.load(template, Loader)
     for resource in source["Resources"].values():
@@ -86,7 +87,7 @@ def upload(emulator, template):
 
 
 def split_api(resources):
-    """Replaces the body of the HTTP API, which the emulator ignores, by routes, integrations and an authorizer."""
+    """Replaces the body of the HTTP API by routes, integrations and an authorizer."""
     properties = resources["Api"]["Properties"]
     body = properties.pop("Body")
     properties["Name"] = {"Ref": "AWS::StackName"}
@@ -127,7 +128,11 @@ def split_api(resources):
             "Target": {"Fn::Sub": f"integrations/${{SplitIntegration{number}}}"},
             "AuthorizationType": "NONE",
         }
-        scopes = [scopes for requirement in operation.get("security", []) for scopes in requirement.items()]
+        scopes = [
+            scopes
+            for requirement in operation.get("security", [])
+            for scopes in requirement.items()
+        ]
         if scopes and scopes[0][0] != "NONE":
             route["AuthorizationType"] = "JWT"
             route["AuthorizerId"] = {"Ref": "SplitAuthorizer"}
@@ -154,7 +159,9 @@ def adapt(template, values, emulator_url):
     resources = copy["Resources"]
     body = split_api(resources)
     for name, resource in list(resources.items()):
-        has_metric_math = resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]
+        has_metric_math = (
+            resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]
+        )
         if resource["Type"] in REMOVED or has_metric_math:
             del resources[name]
         # CodeDeploy moves the aliases.
@@ -184,7 +191,9 @@ def without_permission(template, role, action):
         for statement in policy["PolicyDocument"]["Statement"]:
             if action in statement["Action"] and isinstance(statement["Action"], list):
                 # A statement needs an action.
-                statement["Action"] = [a for a in statement["Action"] if a != action] or ["dynamodb:ListTables"]
+                statement["Action"] = [a for a in statement["Action"] if a != action] or [
+                    "dynamodb:ListTables"
+                ]
 
 
 def main():

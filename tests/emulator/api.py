@@ -76,10 +76,16 @@ class Api:
     def post(self, path, body):
         return send("POST", self.url + path, self.token, body)
 
-    def post_conversation(self):
-        """Creates a profile and a conversation. Returns the profile's id and the conversation's path."""
+    def put(self, path, body):
+        return send("PUT", self.url + path, self.token, body)
+
+    def delete(self, path):
+        return send("DELETE", self.url + path, self.token)
+
+    def post_conversation(self, visibility="public"):
+        """Creates a profile and a conversation. Returns the id of one, the path of the other."""
         author = self.post("/profiles", {"first_name": "Ada"}).expect(201)["id"]
-        opening = {"subject": "Rehearsal", "author_id": author}
+        opening = {"subject": "Rehearsal", "author_id": author, "visibility": visibility}
         conversation = self.post("/conversations", opening).expect(201)["id"]
         return author, f"/conversations/{conversation}"
 
@@ -87,11 +93,15 @@ class Api:
 def machine_token(emulator, pool, client_id, scope):
     """Returns an access token by client credentials."""
     cognito = emulator.client("cognito-idp")
-    client = cognito.describe_user_pool_client(UserPoolId=pool, ClientId=client_id)["UserPoolClient"]
+    client = cognito.describe_user_pool_client(UserPoolId=pool, ClientId=client_id)[
+        "UserPoolClient"
+    ]
     credentials = base64.b64encode(f"{client_id}:{client['ClientSecret']}".encode()).decode()
     form = {"grant_type": "client_credentials", "scope": scope}
     headers = {"authorization": f"Basic {credentials}"}
-    return send("POST", f"{emulator.url}/oauth2/token", form=form, headers=headers).expect(200)["access_token"]
+    return send("POST", f"{emulator.url}/oauth2/token", form=form, headers=headers).expect(200)[
+        "access_token"
+    ]
 
 
 def sign_in(emulator, client_id, scope, name, password):

@@ -38,7 +38,12 @@ class Emulator:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
         }
-        self.environment = {**os.environ, **credentials, "AWS_ENDPOINT_URL": self.url, "SAM_CLI_TELEMETRY": "0"}
+        self.environment = {
+            **os.environ,
+            **credentials,
+            "AWS_ENDPOINT_URL": self.url,
+            "SAM_CLI_TELEMETRY": "0",
+        }
         self.environment.pop("AWS_PROFILE", None)
         settings = {
             "AUTH": "true",
@@ -64,7 +69,9 @@ class Emulator:
                     return self
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"the emulator does not start:\n{self.log.read_text()}") from None
+                    raise RuntimeError(
+                        f"the emulator does not start:\n{self.log.read_text()}"
+                    ) from None
                 time.sleep(0.1)
 
     def __exit__(self, kind, *_):
@@ -87,7 +94,9 @@ class Emulator:
     def run(self, *command, **variables):
         """Runs a command against the emulator, in the repository's folder. Raises if it fails."""
         environment = {**self.environment, **variables}
-        done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=environment, capture_output=True, text=True
+        )
         if done.returncode:
             raise RuntimeError(f"{command} failed:\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}")
         return done.stdout
@@ -113,7 +122,9 @@ class Stack:
 
     def create_from(self, other, parameters):
         """Creates this stack from the template of another."""
-        template = self.cloudformation.get_template(StackName=other.name, TemplateStage="Original")["TemplateBody"]
+        template = self.cloudformation.get_template(StackName=other.name, TemplateStage="Original")[
+            "TemplateBody"
+        ]
         body = template if isinstance(template, str) else json.dumps(template)
         # A template of more than 51,200 bytes comes from S3.
         s3 = self.emulator.client("s3")
@@ -122,7 +133,9 @@ class Stack:
         self.cloudformation.create_stack(
             StackName=self.name,
             TemplateURL=f"{self.emulator.url}/templates/template",
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
+            ],
             Capabilities=["CAPABILITY_IAM"],
         )
         self.cloudformation.get_waiter("stack_create_complete").wait(
@@ -138,7 +151,9 @@ class Stack:
 
     def resources(self):
         """Returns the resources by their logical ids."""
-        pages = self.cloudformation.get_paginator("list_stack_resources").paginate(StackName=self.name)
+        pages = self.cloudformation.get_paginator("list_stack_resources").paginate(
+            StackName=self.name
+        )
         return {r["LogicalResourceId"]: r for page in pages for r in page["StackResourceSummaries"]}
 
     def id(self, logical_id):
@@ -147,4 +162,7 @@ class Stack:
 
     def outputs(self):
         """Returns the outputs by their names."""
-        return {output["OutputKey"]: output["OutputValue"] for output in self.describe().get("Outputs", [])}
+        return {
+            output["OutputKey"]: output["OutputValue"]
+            for output in self.describe().get("Outputs", [])
+        }

@@ -87,7 +87,10 @@ pub(crate) fn items(items: &[Value], crowd: &Crowd, sent: &[Sent]) {
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     let mut points = 0;
     for item in items {
-        let kind = item["type"]["S"].as_str().or(item["sk"]["S"].as_str()).expect("a sort key");
+        let sort_key = item["sk"]["S"].as_str().expect("a sort key");
+        // `MEMBER#` for each member, and `PROFILE#` for each entry of its owner's list.
+        let end = sort_key.find('#').map_or(sort_key.len(), |end| end + 1);
+        let kind = item["type"]["S"].as_str().unwrap_or(&sort_key[..end]);
         *kinds.entry(kind.to_owned()).or_default() += 1;
         if kind == "PROFILE" {
             let total = item["points"]["N"].as_str().expect("a number");
@@ -104,9 +107,21 @@ pub(crate) fn items(items: &[Value], crowd: &Crowd, sent: &[Sent]) {
     );
     assert_eq!(points, texts, "points are the number of messages posted");
     let count = |kind| kinds.get(kind).copied().unwrap_or_default();
-    let others = ["PROFILE", "CONVERSATION", "KEY"].map(count);
-    assert_eq!(others, [crowd.authors.len(), crowd.conversations.len(), keys], "{kinds:?}");
-    let known = ["text", "action", "void", "PROFILE", "CONVERSATION", "KEY"];
+    let (authors, conversations) = (crowd.authors.len(), crowd.conversations.len());
+    let expected = [
+        ("PROFILE", authors),
+        ("PROFILE#", authors),
+        ("CONVERSATION", conversations),
+        // The author of each conversation.
+        ("MEMBER#", conversations),
+        ("ACCESS#", conversations),
+        ("KEY", keys),
+    ];
+    for (kind, expected) in expected {
+        assert_eq!(count(kind), expected, "{kind}: {kinds:?}");
+    }
+    let known: Vec<&str> = expected.iter().map(|(kind, _)| *kind).collect();
+    let known = [&known[..], &["text", "action", "void"]].concat();
     let only_known = kinds.keys().all(|kind| known.contains(&kind.as_str()));
     assert!(only_known, "unknown items: {kinds:?}");
 }

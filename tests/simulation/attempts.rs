@@ -1,5 +1,5 @@
-//! Requests to change a message, a conversation or a profile, and the checks that no late attempt undoes
-//! a later change.
+//! Requests to change a message, a conversation or a profile, and the checks that no late attempt
+//! undoes a later change.
 
 use std::collections::BTreeMap;
 
@@ -39,16 +39,21 @@ pub(crate) enum Outcome {
 /// Sends a request that changes something, and records it.
 pub(crate) async fn attempt(
     world: &World,
-    ask: Ask<'_>,
+    ask: Ask,
     thing: &str,
     value: Option<String>,
 ) -> (Outcome, Answer) {
     let (started, expected, function) = (Instant::now(), ask.expected, ask.function);
+    let hidden = world.is_hidden(&ask);
+    let by_user = ask.user.is_some();
     let answer = world.ask(ask).await;
     let version = answer.body["change"].as_u64().or(answer.body["version"].as_u64());
     let outcome = match answer.status {
         200 => Outcome::Confirmed(version),
         204 => Outcome::Confirmed(None),
+        // A user who may not see the conversation, or not change this.
+        404 if hidden => Outcome::Refused(403),
+        403 if by_user => Outcome::Refused(403),
         412 if expected.is_some() => Outcome::Refused(412),
         status @ (404 | 409 | 503) => Outcome::Refused(status),
         500 => Outcome::Unknown,

@@ -40,10 +40,12 @@ pub(crate) async fn editor(world: Arc<World>, mut rng: Rng, client: usize) {
         world.pause(&mut rng, 500).await;
         let Some((conversation, seq)) = draw_message(&world, &mut rng) else { continue };
         if rng.u32(..12) == 0 {
-            delete_message(&world, &mut rng, conversation, seq).await;
+            let user = world.draw_user(&mut rng);
+            delete_message(&world, &mut rng, user, conversation, seq).await;
         } else {
             let text = format!("edited by {client}, {number}");
-            edit_message(&world, &mut rng, conversation, seq, text).await;
+            let user = world.draw_user(&mut rng);
+            edit_message(&world, &mut rng, user, conversation, seq, text).await;
         }
     }
 }
@@ -54,17 +56,24 @@ pub(crate) async fn renamer(world: Arc<World>, mut rng: Rng, client: usize) {
         world.pause(&mut rng, 800).await;
         let conversation = rng.usize(..world.conversations.len());
         let subject = format!("Renamed by {client}, {number}");
-        rename(&world, &mut rng, conversation, subject).await;
+        let user = world.draw_user(&mut rng);
+        rename(&world, &mut rng, user, conversation, subject).await;
     }
 }
 
 /// Renames a conversation, once.
-pub(crate) async fn rename(world: &World, rng: &mut Rng, conversation: usize, subject: String) {
+pub(crate) async fn rename(
+    world: &World,
+    rng: &mut Rng,
+    user: Option<usize>,
+    conversation: usize,
+    subject: String,
+) {
     let id = &world.conversations[conversation];
     let path = vec![world.path(conversation)];
     let expected = draw_expected(world, rng, id);
     let body = json!({ "subject": subject });
-    let ask = Ask { function: "update-conversation", path, expected, body, ..Ask::default() };
+    let ask = Ask { function: "update-conversation", user, path, expected, body, ..Ask::default() };
     attempt(world, ask, id, Some(subject)).await;
 }
 
@@ -90,6 +99,7 @@ fn message_path(world: &World, conversation: usize, seq: u64) -> Vec<(&'static s
 pub(crate) async fn edit_message(
     world: &World,
     rng: &mut Rng,
+    user: Option<usize>,
     conversation: usize,
     seq: u64,
     text: String,
@@ -103,7 +113,7 @@ pub(crate) async fn edit_message(
             true => json!({ "text": text, "metadata": { "edit": text } }),
             false => json!({ "text": text }),
         };
-        let ask = Ask { function: "update-message", path, expected, body, ..Ask::default() };
+        let ask = Ask { function: "update-message", user, path, expected, body, ..Ask::default() };
         let (outcome, answer) = attempt(world, ask, &thing, Some(text)).await;
         let confirmed = matches!(outcome, Outcome::Confirmed(_));
         world.known().edits.push(Change { conversation, seq, confirmed });
@@ -114,7 +124,13 @@ pub(crate) async fn edit_message(
 }
 
 /// Deletes a message, until the response confirms it; deleting it again confirms it again.
-pub(crate) async fn delete_message(world: &World, rng: &mut Rng, conversation: usize, seq: u64) {
+pub(crate) async fn delete_message(
+    world: &World,
+    rng: &mut Rng,
+    user: Option<usize>,
+    conversation: usize,
+    seq: u64,
+) {
     let index = {
         let mut known = world.known();
         known.deletions.push(Change { conversation, seq, confirmed: false });
@@ -124,7 +140,7 @@ pub(crate) async fn delete_message(world: &World, rng: &mut Rng, conversation: u
     for _ in 0..rng.u32(1..6) {
         let path = message_path(world, conversation, seq);
         let expected = draw_expected(world, rng, &thing);
-        let ask = Ask { function: "delete-message", path, expected, ..Ask::default() };
+        let ask = Ask { function: "delete-message", user, path, expected, ..Ask::default() };
         match attempt(world, ask, &thing, None).await.0 {
             Outcome::Confirmed(_) => {
                 world.known().deletions[index].confirmed = true;
@@ -132,7 +148,7 @@ pub(crate) async fn delete_message(world: &World, rng: &mut Rng, conversation: u
                     return;
                 }
             }
-            Outcome::Refused(404 | 412) => return,
+            Outcome::Refused(403 | 404 | 412) => return,
             _ => world.pause(rng, 1000).await,
         }
     }

@@ -15,6 +15,7 @@ use crate::world::World;
 
 /// A client that posts some messages, and edits or deletes some of them.
 pub(crate) async fn poster(world: Arc<World>, mut rng: Rng, client: usize, author: usize) {
+    let user = Some(world.owners[author]);
     for number in 0..rng.usize(3..9) {
         world.pause(&mut rng, 400).await;
         let post = Post {
@@ -26,10 +27,10 @@ pub(crate) async fn poster(world: Arc<World>, mut rng: Rng, client: usize, autho
         };
         let Some(seq) = post_until_known(&world, &mut rng, &post).await else { continue };
         match rng.u32(..12) {
-            0 => delete_message(&world, &mut rng, post.conversation, seq).await,
+            0 => delete_message(&world, &mut rng, user, post.conversation, seq).await,
             1 | 2 => {
                 let text = format!("edited {}", post.name);
-                edit_message(&world, &mut rng, post.conversation, seq, text).await;
+                edit_message(&world, &mut rng, user, post.conversation, seq, text).await;
             }
             _ => {}
         }
@@ -110,7 +111,8 @@ async fn send_until(world: &World, post: &Post, key: Option<String>, crash: Cras
     let author = &world.authors[post.author];
     let body = json!({ "author_id": author, "text": "x", "metadata": { "name": post.name } });
     let path = vec![world.path(post.conversation)];
-    let ask = Ask { function: "create-message", path, key, body, ..Ask::default() };
+    let user = Some(world.owners[post.author]);
+    let ask = Ask { function: "create-message", user, path, key, body, ..Ask::default() };
     let answer = world.ask_until(ask, crash).await;
     match answer.status {
         201 => {
@@ -127,8 +129,8 @@ async fn send_until(world: &World, post: &Post, key: Option<String>, crash: Cras
     }
 }
 
-/// Sends more posts than a conversation admits in a second. All functions die after they have reserved
-/// a place. Then some clients are refused.
+/// Sends more posts than a conversation admits in a second. All functions die after they have
+/// reserved a place. Then some clients are refused.
 pub(crate) async fn crowd(world: Arc<World>, mut rng: Rng) {
     world.pause(&mut rng, 2000).await;
     let post = |number: usize, author: usize| {

@@ -7,17 +7,25 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::requests::{Answer, Ask};
+use crate::requests::{Answer, Ask, USERS};
+use crate::standing::{Candidate, MemberChange, change_member};
 use crate::world::{Creation, World};
 
 /// Creates a resource with this body, however long it takes. Returns its id.
-pub(crate) async fn create(world: &World, rng: &mut Rng, function: &str, body: Value) -> String {
+pub(crate) async fn create(
+    world: &World,
+    rng: &mut Rng,
+    function: &'static str,
+    user: usize,
+    body: Value,
+) -> String {
     let name = body["first_name"].as_str().or(body["subject"].as_str()).unwrap_or_default();
     let (name, keyed) = (name.to_owned(), rng.u32(..3) == 0);
     let key = keyed.then(|| format!("create-{}", name.replace(' ', "-")));
     let mut undecided = 0;
     loop {
-        let ask = Ask { function, key: key.clone(), body: body.clone(), ..Ask::default() };
+        let (user, key, body) = (Some(user), key.clone(), body.clone());
+        let ask = Ask { function, user, key, body, ..Ask::default() };
         let answers = match rng.u32(..4) {
             0 if keyed => {
                 let mut later = rng.fork();
@@ -58,15 +66,34 @@ pub(crate) async fn creator(world: Arc<World>, mut rng: Rng) {
         world.pause(&mut rng, 500).await;
         let name = format!("Visitor {number}");
         let body = json!({ "first_name": name });
-        let id = create(&world, &mut rng, "create-profile", body).await;
+        let owner = rng.usize(..USERS);
+        let id = create(&world, &mut rng, "create-profile", owner, body).await;
         let path = vec![("profile_id", id.clone())];
-        let confirmed = delete(&world, &mut rng, "delete-profile", path.clone()).await;
+        let visitor = Candidate { id: id.clone(), owner };
+        // A membership of a moment before may be missing in the index.
+        let joins = join(world.clone(), rng.fork(), visitor);
+        if rng.bool() {
+            joins.await;
+        } else {
+            tokio::spawn(joins);
+        }
+        world.begin_deletion(&id);
+        let confirmed = delete(&world, &mut rng, "delete-profile", Some(owner), path.clone()).await;
         world.mark_deleted(&id, confirmed);
         let ask = Ask { function: "get-profile", path, ..Ask::default() };
         let status = world.ask(ask).await.status;
         if confirmed && !matches!(status, 404 | 500 | 503) {
             world.violation(format!("a deleted profile answered {status}"));
         }
+    }
+}
+
+/// Makes a profile a member of some conversations.
+async fn join(world: Arc<World>, mut rng: Rng, visitor: Candidate) {
+    for _ in 0..rng.u32(0..3) {
+        let conversation = rng.usize(..world.conversations.len());
+        let put = MemberChange::Put(None);
+        change_member(&world, None, conversation, &visitor, put).await;
     }
 }
 
@@ -77,12 +104,13 @@ pub(crate) async fn creator(world: Arc<World>, mut rng: Rng) {
 pub(crate) async fn delete(
     world: &World,
     rng: &mut Rng,
-    function: &str,
+    function: &'static str,
+    user: Option<usize>,
     path: Vec<(&'static str, String)>,
 ) -> bool {
     let mut undecided = false;
     for _ in 0..8 {
-        let ask = Ask { function, path: path.clone(), ..Ask::default() };
+        let ask = Ask { function, user, path: path.clone(), ..Ask::default() };
         match world.ask(ask).await.status {
             204 => return true,
             404 if undecided => return true,

@@ -11,7 +11,9 @@ use tokio::time::sleep;
 use crate::changers::{edit_message, rename};
 use crate::clients::post_until_known;
 use crate::creators::delete;
+use crate::members::mark;
 use crate::requests::Ask;
+use crate::standing::{MemberChange, change_member};
 use crate::stored::Stored;
 use crate::world::World;
 
@@ -27,7 +29,8 @@ pub(crate) async fn deleter(world: Arc<World>, mut rng: Rng) {
         let conversation = rng.usize(..world.conversations.len());
         world.known().deleted_conversations.push(conversation);
         let path = vec![world.path(conversation)];
-        let confirmed = delete(&world, &mut rng, "delete-conversation", path).await;
+        let user = rng.bool().then(|| world.owner(conversation));
+        let confirmed = delete(&world, &mut rng, "delete-conversation", user, path).await;
         world.mark_deleted(&world.conversations[conversation], confirmed);
         // Nothing is due yet. A job that removed items now would leave some.
         for _ in 0..rng.u32(3..12) {
@@ -40,7 +43,9 @@ pub(crate) async fn deleter(world: Arc<World>, mut rng: Rng) {
         let author = rng.usize(..world.authors.len());
         world.known().deleted_profiles.push(author);
         let path = vec![("profile_id", world.authors[author].clone())];
-        let confirmed = delete(&world, &mut rng, "delete-profile", path).await;
+        world.begin_deletion(&world.authors[author]);
+        let user = rng.bool().then(|| world.owners[author]);
+        let confirmed = delete(&world, &mut rng, "delete-profile", user, path).await;
         world.mark_deleted(&world.authors[author], confirmed);
     }
 }
@@ -50,14 +55,11 @@ async fn purge(world: &World) -> bool {
     world.purge(INVOCATION / world.haste.min(2), world.draw_crash("purge-deleted")).await
 }
 
-/// Waits for the end of the retention, runs the job while late requests arrive, and checks that nothing
-/// of the deleted conversations remains.
+/// Waits for the end of the retention, runs the job while late requests arrive, and checks that
+/// nothing of the deleted conversations remains. [`crate::rest`] checks the deleted profiles.
 pub(crate) async fn purge_when_due(world: &Arc<World>, rng: &mut Rng) {
     let mut deleted = world.known().deleted_conversations.clone();
     deleted.retain(|conversation| is_marked(world, *conversation));
-    if deleted.is_empty() {
-        return;
-    }
     sleep(RETENTION - Duration::from_secs(20)).await;
     world.storm();
     let mut late = Vec::new();
@@ -78,8 +80,12 @@ pub(crate) async fn purge_when_due(world: &Arc<World>, rng: &mut Rng) {
     }
     world.calm();
     sleep(Duration::from_secs(40)).await;
-    if !world.purge(INVOCATION, Crash::Never).await {
-        world.violation("purge-deleted failed without a fault".to_owned());
+    // A profile is removed by a run that finds no membership of it.
+    for _ in 0..3 {
+        if !world.purge(INVOCATION, Crash::Never).await {
+            world.violation("purge-deleted failed without a fault".to_owned());
+        }
+        sleep(Duration::from_secs(5)).await;
     }
     // What a late attempt has stored in between, the job would not find.
     sleep(Duration::from_secs(40)).await;
@@ -107,10 +113,11 @@ async fn late_requests(world: Arc<World>, mut rng: Rng, number: usize, conversat
         }
         if let Some(seq) = place {
             let text = format!("edited late, {number}, {attempt}");
-            edit_message(&world, &mut rng, conversation, seq, text).await;
+            edit_message(&world, &mut rng, None, conversation, seq, text).await;
         }
         let subject = format!("Renamed late, {number}, {attempt}");
-        rename(&world, &mut rng, conversation, subject).await;
+        rename(&world, &mut rng, None, conversation, subject).await;
+        change_members(&world, &mut rng, conversation).await;
         let after = vec![("after", "0.0".to_owned())];
         let reads = [("get-conversation", Vec::new()), ("list-changes", after)];
         for (function, query) in reads {
@@ -126,6 +133,16 @@ async fn late_requests(world: Arc<World>, mut rng: Rng, number: usize, conversat
             let ask = Ask { function: "delete-conversation", path, ..Ask::default() };
             world.ask(ask).await;
         }
+    }
+}
+
+/// Adds, marks and removes a member of a deleted conversation.
+async fn change_members(world: &World, rng: &mut Rng, conversation: usize) {
+    let candidate = rng.choice(&world.known().candidates).expect("a candidate").clone();
+    for change in [MemberChange::Put(None), MemberChange::Remove] {
+        change_member(world, None, conversation, &candidate, change).await;
+        let seq = rng.u64(..5);
+        mark(world, rng, conversation, &candidate, seq).await;
     }
 }
 

@@ -15,6 +15,9 @@ use crate::world::World;
 /// A follower's copy of a conversation.
 pub(crate) struct Followed {
     pub(crate) conversation: usize,
+    user: Option<usize>,
+    /// True if the conversation was hidden from it for a time.
+    pub(crate) hidden: bool,
     /// The messages from the oldest page that it has loaded up to the newest.
     messages: BTreeMap<u64, Value>,
     /// Changed messages below the oldest page that it has loaded.
@@ -30,16 +33,22 @@ pub(crate) struct Followed {
 }
 
 /// Follows a conversation until nothing follows any more.
-pub(crate) async fn follower(world: Arc<World>, mut rng: Rng, conversation: usize) {
+pub(crate) async fn follower(
+    world: Arc<World>,
+    mut rng: Rng,
+    user: Option<usize>,
+    conversation: usize,
+) {
     world.pause(&mut rng, 5_000).await;
     let mut from_nothing = rng.u32(..4) == 0;
     'restarted: loop {
         let start = match from_nothing {
-            true => Some(Followed::nothing(conversation)),
-            false => Followed::start(&world, &mut rng, conversation).await,
+            true => Some(Followed::nothing(user, conversation)),
+            false => Followed::start(&world, &mut rng, user, conversation).await,
         };
         let Some(mut followed) = start else {
-            if world.is_deleted(conversation) {
+            let hidden = world.is_done() && world.may_hide(conversation, user);
+            if world.is_deleted(conversation) || hidden {
                 return;
             }
             world.pause(&mut rng, 500).await;
@@ -53,12 +62,13 @@ pub(crate) async fn follower(world: Arc<World>, mut rng: Rng, conversation: usiz
                     continue 'restarted;
                 }
                 Poll::Ended => return,
+                Poll::Hidden if last_round => return,
                 Poll::More => {}
                 Poll::Nothing if last_round => {
                     world.known().followed.push(followed);
                     return;
                 }
-                Poll::Nothing | Poll::Failed => world.poll_pause(&mut rng).await,
+                Poll::Nothing | Poll::Failed | Poll::Hidden => world.poll_pause(&mut rng).await,
             }
         }
     }
@@ -76,13 +86,17 @@ enum Poll {
     Restart,
     /// The conversation is deleted.
     Ended,
+    /// The client may not see the conversation now.
+    Hidden,
 }
 
 impl Followed {
     /// Starts without any message.
-    fn nothing(conversation: usize) -> Self {
+    fn nothing(user: Option<usize>, conversation: usize) -> Self {
         Self {
             conversation,
+            user,
+            hidden: false,
             messages: BTreeMap::new(),
             aside: BTreeMap::new(),
             lowest: 1,
@@ -95,16 +109,21 @@ impl Followed {
     }
 
     /// Starts with the newest messages.
-    async fn start(world: &World, rng: &mut Rng, conversation: usize) -> Option<Self> {
+    async fn start(
+        world: &World,
+        rng: &mut Rng,
+        user: Option<usize>,
+        conversation: usize,
+    ) -> Option<Self> {
         let query = vec![("limit", rng.u32(0..12).to_string())];
         let path = vec![world.path(conversation)];
-        let ask = Ask { function: "get-conversation", path, query, ..Ask::default() };
+        let ask = Ask { function: "get-conversation", user, path, query, ..Ask::default() };
         let answer = world.ask(ask).await;
         if answer.status != 200 {
             return None;
         }
         let body = &answer.body;
-        let mut followed = Self::nothing(conversation);
+        let mut followed = Self::nothing(user, conversation);
         for message in body["messages"]["results"].as_array().into_iter().flatten() {
             followed.messages.insert(seq(message), message.clone());
         }
@@ -153,13 +172,14 @@ impl Followed {
     async fn ask(
         &self,
         world: &World,
-        function: &str,
+        function: &'static str,
         start: (&'static str, String),
         limit: usize,
     ) -> Answer {
         let query = vec![start, ("limit", limit.to_string())];
         let path = vec![world.path(self.conversation)];
-        world.ask(Ask { function, path, query, ..Ask::default() }).await
+        let user = self.user;
+        world.ask(Ask { function, user, path, query, ..Ask::default() }).await
     }
 
     /// Takes the changes over: keeps for each `seq` the message with the higher `change`.
@@ -167,6 +187,10 @@ impl Followed {
         match answer.status {
             200 => {}
             404 if world.is_deleted(self.conversation) => return Poll::Ended,
+            404 if world.may_hide(self.conversation, self.user) => {
+                self.hidden = true;
+                return Poll::Hidden;
+            }
             410 if answer.code == "cursor_unknown" && self.cursor.0 >= 100_000 => {
                 return Poll::Restart;
             }

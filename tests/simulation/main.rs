@@ -1,13 +1,13 @@
 //! The simulation: clients use the service while faults drawn from a seed hit its requests to
-//! DynamoDB. In the end the checker of the guarantees compares the table with what the clients were
-//! answered.
+//! DynamoDB. At the end, a checker compares the table with the responses that the clients received.
 //!
-//! It runs in one thread on a virtual clock, so a seed always gives the same run.
-//! `cargo test -p tests --test simulation` runs a few seeds. Environment variables:
+//! Each seed runs in one thread on a virtual clock, so it always gives the same run. Only the runs
+//! over real sockets take real time and can differ. `cargo test -p tests --test simulation` runs 60
+//! seeds, and 8 over sockets. Environment variables:
 //! - `SEEDS`: the number of seeds (use `--release` for thousands), or `MINUTES`: the time to run
-//! - `FIRST_SEED`: the first seed
+//! - `FIRST_SEED`: the first seed, also over sockets
 //! - `SEED`: only this seed, with its trace
-//! - `FAILURES`: the number of failing seeds to list before it stops; 1 by default
+//! - `FAILURES`: the number of failing seeds after which it stops; 1 by default
 //! - `SOCKET_SEEDS`: the number of seeds over real sockets, in real time
 
 mod attempts;
@@ -16,11 +16,15 @@ mod clients;
 mod creators;
 mod deletion;
 mod followers;
+mod looks;
+mod members;
 mod observed;
 mod outcome;
 mod pollers;
 mod requests;
+mod rest;
 mod scenario;
+mod standing;
 mod stored;
 mod weather;
 mod world;
@@ -41,7 +45,7 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|value| value.parse().unwrap_or_else(|error| panic!("{name}: {error}")))
 }
 
-/// Plays a seed: in this thread on a virtual clock, or over real sockets.
+/// Runs one seed in this thread: on a virtual clock, or over real sockets in real time.
 fn play(seed: u64, sockets: bool) -> Run {
     // The service draws its pauses from this generator.
     fastrand::seed(seed);
@@ -53,7 +57,8 @@ fn play(seed: u64, sockets: bool) -> Run {
     runtime.build().expect("a runtime").block_on(scenario(seed, sockets))
 }
 
-/// Plays seeds on all cores. Fails if a seed has a violation.
+/// Runs seeds in parallel until `count`, `until` or `FAILURES` is reached. Panics if one violates a
+/// guarantee.
 fn play_all(first: u64, count: u64, until: Option<Instant>, sockets: bool) {
     let next = AtomicU64::new(first);
     let failed: Mutex<BTreeMap<u64, Vec<String>>> = Mutex::default();
@@ -72,7 +77,7 @@ fn play_all(first: u64, count: u64, until: Option<Instant>, sockets: bool) {
                     totals.lock().expect("no panic").add(&run);
                     run.violations
                 }
-                Err(_) => vec!["a panic".to_owned()],
+                Err(_) => vec!["the run panicked".to_owned()],
             };
             if !violations.is_empty() {
                 failed.lock().expect("no panic").insert(seed, violations);
@@ -87,8 +92,9 @@ fn play_all(first: u64, count: u64, until: Option<Instant>, sockets: bool) {
     println!("{}", totals.lock().expect("no panic").describe(first));
     let failed = failed.into_inner().expect("no panic");
     for (seed, violations) in &failed {
-        let how = if sockets { "over sockets, so it may not fail again" } else { "repeat with" };
-        println!("seed {seed}, {how} SEED={seed}\n  {}", violations.join("\n  "));
+        let repeat = if sockets { "SOCKET_SEEDS=1 FIRST_SEED" } else { "SEED" };
+        let note = if sockets { " (real time, so it may not fail again)" } else { "" };
+        println!("seed {seed}, repeat with {repeat}={seed}{note}\n  {}", violations.join("\n  "));
     }
     assert!(failed.is_empty(), "{} seeds failed", failed.len());
 }

@@ -1,5 +1,5 @@
-//! The contents that responses show: each version of a message, conversation or profile has one content, and no
-//! answer goes back in time.
+//! The contents that responses show: each version of a message, conversation or profile has one
+//! content, and no answer goes back in time.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -44,8 +44,8 @@ pub(crate) fn content(message: &Value) -> Value {
 }
 
 impl Observed {
-    /// Records the response to a request that was sent at `started`. Returns what contradicts earlier
-    /// responses.
+    /// Records the response to a request that was sent at `started`. Returns what contradicts
+    /// earlier responses.
     pub(crate) fn record(&mut self, started: Instant, body: &Value) -> Vec<String> {
         let mut violations = Vec::new();
         if let Some(change) = body["change"].as_u64() {
@@ -53,6 +53,15 @@ impl Observed {
             let id = message_id(id, body["seq"].as_u64().unwrap_or_default());
             violations.extend(self.add(started, id, change, content(body)));
             violations.extend(self.record(started, &body["reward"]));
+        } else if let (Some(joined_at), Some(read_seq)) =
+            (body["joined_at"].as_str(), body["read_seq"].as_u64())
+        {
+            // A read position counts as a version, so it never goes back.
+            let [conversation, profile] = ["conversation_id", "profile_id"]
+                .map(|name| body[name].as_str().unwrap_or_default());
+            let id = format!("{profile} in {conversation} since {joined_at}");
+            violations.extend(self.add(started, id, read_seq, Value::Null));
+            violations.extend(unread_violation(body));
         } else if let (Some(id), Some(version)) = (body["id"].as_str(), body["version"].as_u64()) {
             let names = ["subject", "first_name", "last_name", "job_title"];
             let names = names.iter().filter(|name| body[**name].is_string());
@@ -95,6 +104,13 @@ impl Observed {
     pub(crate) fn version(&self, id: &str) -> Option<u64> {
         Some(self.things.get(id)?.shown.last()?.1)
     }
+}
+
+/// Checks the unread messages of an entry of an inbox.
+fn unread_violation(body: &Value) -> Option<String> {
+    let last_seq = body["conversation"]["last_seq"].as_u64()?;
+    let unread = last_seq.saturating_sub(body["read_seq"].as_u64()?);
+    (body["unread"] != unread).then(|| format!("unread is not {unread}: {body}"))
 }
 
 /// Returns the value that requests change; `None` if the message is deleted.

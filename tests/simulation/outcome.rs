@@ -1,19 +1,24 @@
 //! The state in the end, and everything that contradicts it.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use tests::guarantees::{Author, Conversation, History, Post};
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
-use crate::attempts;
+use crate::looks::{self, Look};
 use crate::requests::Ask;
+use crate::standing::Standings;
 use crate::stored::Stored;
 use crate::world::World;
+use crate::{attempts, rest};
 
 /// The longest that a reader waits for a stored message.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// Returns everything that does not hold.
-pub(crate) async fn violations(world: &World) -> Vec<String> {
+pub(crate) async fn violations(world: &World, purged: bool) -> Vec<String> {
+    let hidden = world.known().looks.len();
     let limited = world.weather.posts_per_second > 0 || world.weather.crowd;
     let mut history = History { limited, ..History::default() };
     for index in 0..world.authors.len() {
@@ -33,7 +38,8 @@ pub(crate) async fn violations(world: &World) -> Vec<String> {
         drop(known);
         history.conversations.push(conversation);
     }
-    let names = names(world).await;
+    let names = names(world, &stored).await;
+    let member_violations = member_violations(world, &stored, &history, purged, hidden).await;
     let known = world.known();
     history.posts = merged(&known.posts);
     history.edits.clone_from(&known.edits);
@@ -47,6 +53,40 @@ pub(crate) async fn violations(world: &World) -> Vec<String> {
         violations.extend(waiting_violations(world));
     }
     violations.extend(creation_violations(world, &names));
+    violations.extend(member_violations);
+    violations.extend(world.refusal_violations());
+    violations
+}
+
+/// Checks the members at rest, and what responses showed of private conversations before.
+async fn member_violations(
+    world: &World,
+    stored: &Stored,
+    history: &History,
+    purged: bool,
+    looks: usize,
+) -> Vec<String> {
+    let (requests, ended_profiles) = {
+        let known = world.known();
+        (known.member_requests.clone(), known.ended_profiles.clone())
+    };
+    let standings = Standings { world, requests, ended_profiles };
+    let mut violations = rest::violations(world, stored, &standings, purged).await;
+    let looks: Vec<Look> = world.known().looks.drain(..looks).collect();
+    let begun = world.known().begun.clone();
+    let place = |message: &Value| {
+        let name = message["metadata"]["name"].as_str()?;
+        Some((message["seq"].as_u64()?, *begun.get(name)?))
+    };
+    let places = history
+        .conversations
+        .iter()
+        .map(|conversation| conversation.messages.iter().flatten().filter_map(place).collect());
+    let places: Vec<BTreeMap<u64, Instant>> = places.collect();
+    let (shown, hidden) = looks::violations(&looks, &standings, &places, &begun);
+    violations.extend(shown);
+    world.known().hidden = hidden.len();
+    looks::compare(world, hidden).await;
     violations
 }
 
@@ -73,11 +113,11 @@ fn creation_violations(world: &World, names: &[String]) -> Vec<String> {
 fn waiting_violations(world: &World) -> Vec<String> {
     let known = world.known();
     let mut violations = Vec::new();
-    let polled = known.polled.iter().map(|polled| {
+    let polled = known.polled.iter().filter(|polled| !polled.hidden).map(|polled| {
         let started = None;
         (polled.conversation, started, &polled.received)
     });
-    let followed = known.followed.iter().map(|followed| {
+    let followed = known.followed.iter().filter(|followed| !followed.hidden).map(|followed| {
         let started = Some(followed.started + LONGEST_WAIT);
         (followed.conversation, started, &followed.received)
     });
@@ -121,7 +161,8 @@ async fn conversation(world: &World, index: usize) -> (Conversation, Value) {
     let head = world.ask(ask).await;
     let deleted = world.is_deleted(index);
     if head.status == 404 && deleted {
-        return (Conversation { deleted, ..Conversation::default() }, Value::Null);
+        let private = world.origins[index].private;
+        return (Conversation { deleted, private, ..Conversation::default() }, Value::Null);
     }
     let mut messages: Vec<Value> = Vec::new();
     loop {
@@ -138,12 +179,13 @@ async fn conversation(world: &World, index: usize) -> (Conversation, Value) {
     let known = world.known();
     let polled = known.polled.iter().find(|polled| polled.conversation == index);
     let polled = polled.map(|polled| polled.messages.clone());
-    let messages = Some(messages);
-    (Conversation { last_seq, messages, deleted, polled }, head.body["subject"].clone())
+    let (messages, private) = (Some(messages), world.origins[index].private);
+    (Conversation { last_seq, messages, deleted, private, polled }, head.body["subject"].clone())
 }
 
-/// Returns the first names of all profiles, and the subjects of all conversations before any rename.
-async fn names(world: &World) -> Vec<String> {
+/// Returns the first names of all profiles, and the subjects of all conversations before any
+/// rename. Private conversations are in no list.
+async fn names(world: &World, stored: &Stored) -> Vec<String> {
     let mut names = Vec::new();
     for (function, name) in [("list-profiles", "first_name"), ("list-conversations", "subject")] {
         let query = vec![("limit", "100".to_owned())];
@@ -155,5 +197,15 @@ async fn names(world: &World) -> Vec<String> {
             names.extend(found.map(str::to_owned));
         }
     }
+    let known = world.known();
+    for (id, items) in stored.live_conversations() {
+        let item = &items["CONVERSATION"];
+        if item["visibility"]["S"] == "private" {
+            let creation = known.creations.iter().find(|creation| creation.id == id);
+            let found = creation.map(|creation| creation.name.as_str());
+            names.extend(found.or(item["subject"]["S"].as_str()).map(str::to_owned));
+        }
+    }
+    drop(known);
     names
 }

@@ -17,19 +17,26 @@ pub(crate) struct Polled {
     pub(crate) messages: Vec<Value>,
     /// When each arrived, by `seq`.
     pub(crate) received: BTreeMap<u64, Instant>,
+    /// True if the conversation was hidden from it for a time.
+    pub(crate) hidden: bool,
 }
 
 /// Polls a conversation by `after` until the world is done and nothing more follows.
-pub(crate) async fn poller(world: Arc<World>, mut rng: Rng, conversation: usize) {
-    let (messages, received) = (Vec::new(), BTreeMap::new());
-    let mut polled = Polled { conversation, messages, received };
+pub(crate) async fn poller(
+    world: Arc<World>,
+    mut rng: Rng,
+    user: Option<usize>,
+    conversation: usize,
+) {
+    let (messages, received, hidden) = (Vec::new(), BTreeMap::new(), false);
+    let mut polled = Polled { conversation, messages, received, hidden };
     loop {
         let last_round = world.is_done();
         let after = polled.messages.last().map_or("0".to_owned(), |last| last["seq"].to_string());
         let limit = rng.usize(1..=20);
         let query = vec![("after", after), ("limit", limit.to_string())];
         let path = vec![world.path(conversation)];
-        let ask = Ask { function: "list-messages", path, query, ..Ask::default() };
+        let ask = Ask { function: "list-messages", user, path, query, ..Ask::default() };
         let answer = world.ask(ask).await;
         let page = answer.results();
         let is_full = page.len() == limit;
@@ -41,6 +48,12 @@ pub(crate) async fn poller(world: Arc<World>, mut rng: Rng, conversation: usize)
                 polled.messages.extend(page);
             }
             404 if world.is_deleted(conversation) => break,
+            404 if world.may_hide(conversation, user) => {
+                if last_round {
+                    return;
+                }
+                polled.hidden = true;
+            }
             500 | 503 => {}
             status => world.violation(format!("a poll answered {status}")),
         }
@@ -52,7 +65,12 @@ pub(crate) async fn poller(world: Arc<World>, mut rng: Rng, conversation: usize)
 }
 
 /// Reads pages of a conversation now and then.
-pub(crate) async fn reader(world: Arc<World>, mut rng: Rng, conversation: usize) {
+pub(crate) async fn reader(
+    world: Arc<World>,
+    mut rng: Rng,
+    user: Option<usize>,
+    conversation: usize,
+) {
     for _ in 0..8 {
         world.pause(&mut rng, 600).await;
         let limit = rng.u64(1..=60);
@@ -63,11 +81,12 @@ pub(crate) async fn reader(world: Arc<World>, mut rng: Rng, conversation: usize)
         };
         query.push(("limit", limit.to_string()));
         let path = vec![world.path(conversation)];
-        let ask = Ask { function, path, query: query.clone(), ..Ask::default() };
+        let ask = Ask { function, user, path, query: query.clone(), ..Ask::default() };
         let answer = world.ask(ask).await;
         match answer.status {
             200 => check_page(&world, &query, limit, &answer.body),
             404 if world.is_deleted(conversation) => break,
+            404 if world.may_hide(conversation, user) => {}
             500 | 503 => {}
             status => world.violation(format!("{function} answered {status}")),
         }

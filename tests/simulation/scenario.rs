@@ -13,9 +13,11 @@ use tests::dynamodb::seeded::{Counts, Seeded};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use crate::requests::USERS;
+use crate::standing::Candidate;
 use crate::weather::Weather;
-use crate::world::World;
-use crate::{changers, clients, creators, deletion, followers, outcome, pollers};
+use crate::world::{Origin, World};
+use crate::{changers, clients, creators, deletion, followers, members, outcome, pollers};
 
 /// The result of a seed.
 pub(crate) struct Run {
@@ -27,6 +29,8 @@ pub(crate) struct Run {
     pub(crate) followers: usize,
     pub(crate) crashed_posts: usize,
     pub(crate) purged: usize,
+    pub(crate) member_requests: usize,
+    pub(crate) hidden: usize,
 }
 
 /// The sums over many seeds.
@@ -38,6 +42,8 @@ pub(crate) struct Totals {
     followers: usize,
     crashed_posts: usize,
     purged: usize,
+    member_requests: usize,
+    hidden: usize,
     counts: Counts,
 }
 
@@ -49,19 +55,23 @@ impl Totals {
         self.followers += run.followers;
         self.crashed_posts += run.crashed_posts;
         self.purged += run.purged;
+        self.member_requests += run.member_requests;
+        self.hidden += run.hidden;
         self.counts.add(&run.counts);
     }
 
     pub(crate) fn describe(&self, first: u64) -> String {
-        let Self { seeds, posts, changes, followers, crashed_posts, purged, counts } = self;
+        let Self { seeds, posts, changes, followers, crashed_posts, purged, counts, .. } = self;
+        let (member_requests, hidden) = (self.member_requests, self.hidden);
         let Counts { requests, faults, late, unreadable, closed_gaps, views } = counts;
         format!(
             "{seeds} seeds from {first}: {posts} posts, {changes} requests to change something, \
              {followers} followers, {crashed_posts} crashed posts, {closed_gaps} closed gaps, \
-             {purged} purged conversations, {requests} requests to the table, {faults} faults ({late} \
+             {purged} purged conversations, {member_requests} requests to change a member, {hidden} \
+             responses to others than members, {requests} requests to the table, {faults} faults ({late} \
              late arrivals, {unreadable} unreadable responses), {} partial views of transactions, {} \
-             early idempotency keys, {} outdated views of the index",
-            views.partial, views.early_keys, views.outdated_index
+             early idempotency keys, {} outdated views of the index, {} of an item",
+            views.partial, views.early_keys, views.outdated_index, views.outdated_items
         )
     }
 }
@@ -90,7 +100,7 @@ pub(crate) async fn scenario(seed: u64, sockets: bool) -> Run {
     if !sockets {
         deletion::purge_when_due(&world, &mut rng).await;
     }
-    let violations = outcome::violations(&world).await;
+    let violations = outcome::violations(&world, !sockets).await;
     let known = world.known();
     Run {
         violations,
@@ -101,6 +111,8 @@ pub(crate) async fn scenario(seed: u64, sockets: bool) -> Run {
         followers: known.followed.len(),
         crashed_posts: world.crashed_posts.load(Ordering::Relaxed),
         purged: known.purged,
+        member_requests: known.member_requests.len(),
+        hidden: known.hidden,
     }
 }
 
@@ -108,18 +120,39 @@ pub(crate) async fn scenario(seed: u64, sockets: bool) -> Run {
 async fn prepare(world: &mut World, rng: &mut Rng) {
     for number in 0..rng.usize(1..=3) {
         let body = json!({ "first_name": format!("Author {number}") });
-        let id = creators::create(world, rng, "create-profile", body).await;
+        let owner = rng.usize(..USERS);
+        let id = creators::create(world, rng, "create-profile", owner, body).await;
+        world.known().candidates.push(Candidate { id: id.clone(), owner });
         world.authors.push(id);
+        world.owners.push(owner);
     }
-    for number in 0..rng.usize(1..=2) {
-        let subject = format!("Conversation {number}");
-        let body = json!({ "subject": subject, "author_id": world.authors[0] });
-        let id = creators::create(world, rng, "create-conversation", body).await;
+    for number in 0..rng.usize(0..=2) {
+        let (body, owner) =
+            (json!({ "first_name": format!("Listener {number}") }), rng.usize(..USERS));
+        let id = creators::create(world, rng, "create-profile", owner, body).await;
+        world.known().candidates.push(Candidate { id, owner });
+    }
+    for number in 0..rng.usize(1..=3) {
+        let author = rng.usize(..world.authors.len());
+        let private = !world.weather.crowd && rng.bool();
+        let body = json!({
+            "subject": format!("Conversation {number}"),
+            "author_id": world.authors[author],
+            "visibility": if private { "private" } else { "public" },
+        });
+        let owner = world.owners[author];
+        let id = creators::create(world, rng, "create-conversation", owner, body).await;
         world.conversations.push(id);
+        world.origins.push(Origin { private, author });
+        let candidates = world.known().candidates.clone();
+        for candidate in candidates.iter().filter(|_| rng.u32(..3) > 0).collect::<Vec<_>>() {
+            members::add(world, rng, number, candidate).await;
+        }
     }
 }
 
-/// Lets all clients use the service until the writers have finished and every late request has arrived.
+/// Lets all clients use the service until the writers have finished and every late request has
+/// arrived.
 async fn use_it(world: &Arc<World>, rng: &mut Rng) {
     let readers = start_readers(world, rng);
     for writer in start_writers(world, rng) {
@@ -138,12 +171,15 @@ async fn use_it(world: &Arc<World>, rng: &mut Rng) {
 fn start_readers(world: &Arc<World>, rng: &mut Rng) -> Vec<JoinHandle<()>> {
     let mut readers = Vec::new();
     for conversation in 0..world.conversations.len() {
-        let poller = pollers::poller(world.clone(), rng.fork(), conversation);
+        let user = world.draw_user(rng);
+        let poller = pollers::poller(world.clone(), rng.fork(), user, conversation);
         readers.push(tokio::spawn(poller));
-        let reader = pollers::reader(world.clone(), rng.fork(), conversation);
+        let user = world.draw_user(rng);
+        let reader = pollers::reader(world.clone(), rng.fork(), user, conversation);
         readers.push(tokio::spawn(reader));
         for _ in 0..rng.u32(1..=3) {
-            let follower = followers::follower(world.clone(), rng.fork(), conversation);
+            let user = world.draw_user(rng);
+            let follower = followers::follower(world.clone(), rng.fork(), user, conversation);
             readers.push(tokio::spawn(follower));
         }
         let inventor = followers::inventor(world.clone(), rng.fork(), conversation);
@@ -165,6 +201,14 @@ fn start_writers(world: &Arc<World>, rng: &mut Rng) -> Vec<JoinHandle<()>> {
     for client in 0..rng.usize(0..=2) {
         writers.push(tokio::spawn(changers::renamer(world.clone(), rng.fork(), client)));
         writers.push(tokio::spawn(changers::promoter(world.clone(), rng.fork(), client)));
+    }
+    for user in 0..USERS {
+        writers.push(tokio::spawn(members::member(world.clone(), rng.fork(), user)));
+    }
+    for conversation in 0..world.conversations.len() {
+        let manager = members::manager(world.clone(), rng.fork(), conversation);
+        writers.push(tokio::spawn(manager));
+        writers.push(tokio::spawn(members::race(world.clone(), rng.fork(), conversation)));
     }
     writers.push(tokio::spawn(creators::creator(world.clone(), rng.fork())));
     writers.push(tokio::spawn(deletion::deleter(world.clone(), rng.fork())));

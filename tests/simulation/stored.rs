@@ -8,12 +8,12 @@ use crate::world::World;
 
 /// The items of the table in the end, by partition key and sort key.
 pub(crate) struct Stored {
-    partitions: HashMap<String, BTreeMap<String, Value>>,
+    partitions: BTreeMap<String, BTreeMap<String, Value>>,
 }
 
 impl Stored {
     pub(crate) fn read(world: &World) -> Self {
-        let mut partitions: HashMap<String, BTreeMap<String, Value>> = HashMap::new();
+        let mut partitions: BTreeMap<String, BTreeMap<String, Value>> = BTreeMap::new();
         for item in world.dynamodb.all_items("chat") {
             let part = |name: &str| item[name]["S"].as_str().unwrap_or_default().to_owned();
             let (pk, sk) = (part("pk"), part("sk"));
@@ -26,6 +26,28 @@ impl Stored {
     pub(crate) fn keys(&self, conversation_id: &str) -> Vec<&String> {
         let items = self.partitions.get(&format!("CONVERSATION#{conversation_id}"));
         items.into_iter().flat_map(BTreeMap::keys).collect()
+    }
+
+    /// Returns the partitions with this prefix, by the rest of the partition key.
+    pub(crate) fn starting_with<'s>(
+        &'s self,
+        prefix: &'s str,
+    ) -> impl Iterator<Item = (&'s str, &'s BTreeMap<String, Value>)> {
+        self.partitions
+            .iter()
+            .filter_map(move |(pk, items)| Some((pk.strip_prefix(prefix)?, items)))
+    }
+
+    /// Returns the conversations that are not deleted, by id, with all their items.
+    pub(crate) fn live_conversations(
+        &self,
+    ) -> impl Iterator<Item = (&str, &BTreeMap<String, Value>)> {
+        self.starting_with("CONVERSATION#").filter(|(id, _)| self.live(id).is_some())
+    }
+
+    /// Returns a conversation that is not deleted.
+    pub(crate) fn conversation(&self, conversation_id: &str) -> Option<&Value> {
+        self.live(conversation_id)?.get("CONVERSATION")
     }
 
     /// Returns the items of a conversation that is not deleted.
@@ -62,8 +84,8 @@ impl Stored {
         Some((last_change, of(items.get("CONVERSATION")?, "version")))
     }
 
-    /// Checks that the changes of a conversation are numbered 1, 2, 3 …, and that each message has the
-    /// number of its last change.
+    /// Checks that the changes of a conversation are numbered 1, 2, 3 …, and that each message has
+    /// the number of its last change.
     pub(crate) fn change_violations(&self, conversation_id: &str) -> Vec<String> {
         let Some(items) = self.live(conversation_id) else { return Vec::new() };
         let mut violations = Vec::new();
@@ -95,7 +117,7 @@ impl Stored {
 }
 
 /// Returns a number of an item.
-fn of(item: &Value, name: &str) -> u64 {
+pub(crate) fn of(item: &Value, name: &str) -> u64 {
     item[name]["N"].as_str().and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 

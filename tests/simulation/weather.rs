@@ -47,8 +47,8 @@ impl Weather {
         weather
     }
 
-    /// Returns whether a reader never waits long: without faults, and with clocks that agree within a
-    /// second.
+    /// Returns whether a reader never waits long: without faults, and with clocks that agree within
+    /// a second.
     pub(crate) fn is_timed(&self) -> bool {
         self.trouble == 0 && self.skew <= TIMED_SKEW && !self.crowd
     }

@@ -1,5 +1,6 @@
 //! The service under test, its clocks, and what its clients remember.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -14,13 +15,34 @@ use tokio::time::{Instant, sleep};
 
 use crate::attempts::Attempt;
 use crate::followers::Followed;
+use crate::looks::{self, Look};
 use crate::observed::Observed;
 use crate::pollers::Polled;
-use crate::requests::{Answer, Ask};
+use crate::requests::{Answer, Ask, USERS};
+use crate::standing::{Candidate, MemberRequest};
 use crate::weather::Weather;
 
 /// The most transactions that a post or a change sends.
 const MAX_TRANSACTIONS: u32 = 8;
+/// The operations that send a limited number of transactions.
+const LIMITED: [&str; 6] = [
+    "create-message",
+    "update-message",
+    "delete-message",
+    "update-conversation",
+    "put-member",
+    "delete-member",
+];
+/// The operations that store everything or, if they are refused, nothing.
+const WHOLE: [&str; 7] = [
+    "create-profile",
+    "create-conversation",
+    "update-profile",
+    "delete-profile",
+    "put-member",
+    "delete-member",
+    "mark-read",
+];
 /// The clocks of the service run ahead of the start of the simulation by at least this.
 const HEAD_START: Duration = Duration::from_secs(3600);
 
@@ -30,7 +52,10 @@ pub(crate) struct World {
     pub(crate) dynamodb: Arc<Seeded>,
     pub(crate) weather: Weather,
     pub(crate) authors: Vec<String>,
+    /// The user who owns each author.
+    pub(crate) owners: Vec<usize>,
     pub(crate) conversations: Vec<String>,
+    pub(crate) origins: Vec<Origin>,
     /// Pauses are divided by this, for runs in real time.
     pub(crate) haste: u32,
     /// Posts whose function died.
@@ -45,6 +70,14 @@ pub(crate) struct World {
     /// True when the readers stop.
     done: AtomicBool,
     known: Mutex<Known>,
+}
+
+/// How a conversation was created.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) private: bool,
+    /// The author who created it.
+    pub(crate) author: usize,
 }
 
 /// The memory of the clients.
@@ -63,6 +96,19 @@ pub(crate) struct Known {
     pub(crate) followed: Vec<Followed>,
     pub(crate) deleted_conversations: Vec<usize>,
     pub(crate) deleted_profiles: Vec<usize>,
+    /// The profiles that a client tried to delete, and when that began.
+    pub(crate) ended_profiles: HashMap<String, Instant>,
+    /// All profiles that can be members.
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) member_requests: Vec<MemberRequest>,
+    /// Requests of users for private conversations.
+    pub(crate) looks: Vec<Look>,
+    /// Responses to users who could not see the conversation.
+    pub(crate) hidden: usize,
+    /// When the first request that writes something began, by what identifies it in responses.
+    pub(crate) begun: BTreeMap<String, Instant>,
+    /// Invocations that answered that nothing is stored.
+    refusals: Vec<(&'static str, u16, Arc<Invocation>)>,
     pub(crate) creations: Vec<Creation>,
     /// Responses that contradict each other.
     pub(crate) violations: Vec<String>,
@@ -95,7 +141,9 @@ impl World {
             dynamodb,
             weather,
             authors: Vec::new(),
+            owners: Vec::new(),
             conversations: Vec::new(),
+            origins: Vec::new(),
             haste,
             crashed_posts: AtomicUsize::new(0),
             started: Instant::now(),
@@ -148,9 +196,41 @@ impl World {
         creation.expect("a creation").deleted = Some(confirmed);
     }
 
+    /// Remembers that a client begins to delete a profile.
+    pub(crate) fn begin_deletion(&self, profile: &str) {
+        self.known().ended_profiles.insert(profile.to_owned(), Instant::now());
+    }
+
     /// Returns whether a client tried to delete a conversation.
     pub(crate) fn is_deleted(&self, conversation: usize) -> bool {
         self.known().deleted_conversations.contains(&conversation)
+    }
+
+    /// Returns the user who owns a conversation.
+    pub(crate) fn owner(&self, conversation: usize) -> usize {
+        self.owners[self.origins[conversation].author]
+    }
+
+    /// Returns whether a caller may not be allowed to see a conversation, or is only at times.
+    pub(crate) fn may_hide(&self, conversation: usize, user: Option<usize>) -> bool {
+        self.origins[conversation].private
+            && user.is_some_and(|user| user != self.owner(conversation))
+    }
+
+    /// Returns whether a conversation that is not deleted may be hidden from the caller of a
+    /// request.
+    pub(crate) fn is_hidden(&self, ask: &Ask) -> bool {
+        let id = ask.path.iter().find(|(name, _)| *name == "conversation_id");
+        let conversation =
+            id.and_then(|(_, id)| self.conversations.iter().position(|one| one == id));
+        conversation.is_some_and(|conversation| {
+            self.may_hide(conversation, ask.user) && !self.is_deleted(conversation)
+        })
+    }
+
+    /// Draws a caller: an administrator, or a user.
+    pub(crate) fn draw_user(&self, rng: &mut Rng) -> Option<usize> {
+        rng.bool().then(|| rng.usize(..USERS))
     }
 
     /// Returns the path parameter of a conversation.
@@ -184,17 +264,20 @@ impl World {
     }
 
     /// Calls the function of an operation, as API Gateway would. The function may die.
-    pub(crate) async fn ask(&self, ask: Ask<'_>) -> Answer {
+    pub(crate) async fn ask(&self, ask: Ask) -> Answer {
         let crash = self.draw_crash(ask.function);
         self.ask_until(ask, crash).await
     }
 
     /// Calls the function of an operation, which dies at this point.
-    pub(crate) async fn ask_until(&self, ask: Ask<'_>, crash: Crash) -> Answer {
+    pub(crate) async fn ask_until(&self, ask: Ask, crash: Crash) -> Answer {
         let (function, started) = (ask.function, Instant::now());
+        for mark in looks::marks(&ask.body) {
+            self.known().begun.entry(mark.to_owned()).or_insert(started);
+        }
         let table = self.table_of_invocation(function);
         let invocation = Invocation::new(function, crash);
-        let work = local::invoke(function, &table, Auth::Open, ask.into_request());
+        let work = local::invoke(function, &table, Auth::Jwt, ask.clone().into_request());
         let answer = match invocation.run(work).await {
             Some(response) => Answer::of(response.expect("a function")),
             None => Answer::died(),
@@ -203,12 +286,29 @@ impl World {
         let is_post = function == "create-message";
         self.crashed_posts.fetch_add(usize::from(is_post && answer.died), Ordering::Relaxed);
         self.check_answer(function, &answer, &invocation);
+        let looks = looks::looks(self, &ask, &answer, started, &invocation);
+        let mut known = self.known();
+        known.looks.extend(looks);
+        if WHOLE.contains(&function) && matches!(answer.status, 400..500 | 503) {
+            known.refusals.push((function, answer.status, invocation));
+        }
         if matches!(answer.status, 200 | 201) {
-            let mut known = self.known();
             let violations = known.observed.record(started, &answer.body);
             known.violations.extend(violations);
         }
+        drop(known);
         answer
+    }
+
+    /// Returns the requests that stored something although their response says that they did not.
+    pub(crate) fn refusal_violations(&self) -> Vec<String> {
+        let mut violations = Vec::new();
+        for (function, status, invocation) in &self.known().refusals {
+            if invocation.stored() > 0 {
+                violations.push(format!("{function} answered {status}, but stored something"));
+            }
+        }
+        violations
     }
 
     /// Checks what holds for every response.
@@ -228,8 +328,7 @@ impl World {
             let writes = invocation.writes();
             self.violation(format!("{function}: {answer:?} after {writes} writes"));
         }
-        let limited = ["create-message", "update-message", "delete-message", "update-conversation"];
-        if limited.contains(&function) && invocation.transactions() > MAX_TRANSACTIONS {
+        if LIMITED.contains(&function) && invocation.transactions() > MAX_TRANSACTIONS {
             let transactions = invocation.transactions();
             self.violation(format!("{function} sent {transactions} transactions"));
         }

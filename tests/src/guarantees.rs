@@ -1,7 +1,7 @@
 //! The checker of the delivery guarantees. See [`History::violations`] for what it checks.
 //!
 //! A test fills in a [`History`]: the requests of its clients with their responses, and the
-//! messages and profiles as the API returns them in the end.
+//! messages and profiles that the API returns at the end of the test.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,20 +12,21 @@ mod conversation;
 pub use conversation::check_conversation;
 use conversation::{at, is_tenth, polling_violation, reward_violations, sequence_violations};
 
-/// The requests and responses of all clients, and the state in the end.
+/// The requests and responses of all clients, and the final state.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// The authors of posts.
     pub authors: Vec<Author>,
     /// The conversations that were posted into.
     pub conversations: Vec<Conversation>,
-    /// All posts. A message that belongs to none is a violation.
+    /// All posts. A stored text message that matches none of them is a violation, unless it is
+    /// deleted.
     pub posts: Vec<Post>,
-    /// Requests to edit a message.
+    /// Requests to edit a message, each to a text that starts with "edited".
     pub edits: Vec<Change>,
     /// Requests to delete a message.
     pub deletions: Vec<Change>,
-    /// Whether posts may be refused with 429.
+    /// True if posts may be refused with 429.
     pub limited: bool,
 }
 
@@ -34,7 +35,7 @@ pub struct History {
 pub struct Author {
     /// Its id.
     pub id: String,
-    /// Its total in the end; `None` if a client tried to delete it and it is gone.
+    /// Its final points; `None` if it no longer exists, which is a violation unless `deleted`.
     pub points: Option<u64>,
     /// True if a client tried to delete it.
     pub deleted: bool,
@@ -43,14 +44,16 @@ pub struct Author {
 /// A conversation.
 #[derive(Clone, Debug, Default)]
 pub struct Conversation {
-    /// Its `last_seq` in the end.
+    /// Its final `last_seq`.
     pub last_seq: u64,
-    /// All its messages in the end, oldest first; `None` if a client tried to delete it and it is
-    /// gone.
+    /// All its final messages, oldest first; `None` if a client tried to delete it and it no longer
+    /// exists.
     pub messages: Option<Vec<Value>>,
     /// True if a client tried to delete it.
     pub deleted: bool,
-    /// The messages that a client saw that polled by `after`, in that order.
+    /// True if only members may post.
+    pub private: bool,
+    /// The messages that one client received by polling with `after`, in the order received.
     pub polled: Option<Vec<Value>>,
 }
 
@@ -87,7 +90,7 @@ pub enum Response {
 pub struct Change {
     /// The index of its conversation.
     pub conversation: usize,
-    /// Its place.
+    /// Its `seq`.
     pub seq: u64,
     /// True if the response confirmed the change.
     pub confirmed: bool,
@@ -97,12 +100,13 @@ impl History {
     /// Returns all violations of the guarantees, none if they hold:
     ///
     /// - `seq` counts 1, 2, 3 … without gap or duplicate, up to `last_seq`;
-    /// - an author's points are the number of the author's messages, each number once;
+    /// - the points of an author's messages are 1, 2, 3 … up to the author's total, each once;
     /// - each tenth point has one congratulation, at `seq + 1`;
-    /// - a message with a 201 is stored there, with those points and that congratulation;
+    /// - a message confirmed by a 201 is stored at the `seq` of the response, with its points and
+    ///   its congratulation;
     /// - a refused request stored nothing, and an undecided one stored at most one message;
     /// - one idempotency key has one effect, and all its responses show the same message;
-    /// - 404 and 410 only if the conversation was deleted, 422 only if the author was, 429 only with a
+    /// - 404 and 410 only if the conversation was deleted or is private, 403 only if it is private, 422 only if the author was, 429 only with a
     ///   limit;
     /// - confirmed edits and deletions are visible;
     /// - a client that polls sees each message once, in order.
@@ -143,7 +147,7 @@ impl History {
         copies
     }
 
-    /// Returns messages that no client posted.
+    /// Returns a violation for each text message that no client posted. Skips deleted messages.
     fn unknown_messages(&self, index: usize, messages: &[Value]) -> Vec<String> {
         let posts = self.posts.iter().filter(|post| post.conversation == index);
         let known: HashSet<&str> = posts.map(|post| post.name.as_str()).collect();
@@ -155,7 +159,7 @@ impl History {
         unknown.map(|message| format!("no client posted {message}")).collect()
     }
 
-    /// Checks that each author's points are the number of the author's messages.
+    /// Checks that the points of each author's messages are 1, 2, 3 … up to the author's total.
     fn point_violations(&self) -> Vec<String> {
         let mut violations = Vec::new();
         let mut earned: HashMap<&str, Vec<u64>> = HashMap::new();
@@ -175,28 +179,29 @@ impl History {
                 Some(total) => total,
                 None if author.deleted => points.last().copied().unwrap_or_default(),
                 None => {
-                    violations.push(format!("author {index} is gone"));
+                    violations.push(format!("author {index} is missing, but was not deleted"));
                     continue;
                 }
             };
             let holds = if complete {
                 points.iter().copied().eq(1..=total)
             } else {
-                // A message that a deleted conversation had may be unknown.
+                // Some messages of a deleted conversation may be unknown, so points may have gaps.
                 points.windows(2).all(|pair| pair[0] < pair[1])
                     && points.last().is_none_or(|last| *last <= total)
                     && total <= (points.len() + unknown) as u64
             };
             if !holds {
-                violations.push(format!("author {index}: {total} points, earned {points:?}"));
+                violations.push(format!("author {index}: total {total}, messages with {points:?}"));
             }
         }
-        let others = earned.into_keys().map(|author| format!("messages of {author:?}, unknown"));
+        let others = earned.into_keys().map(|author| format!("messages of unknown {author:?}"));
         violations.extend(others);
         violations
     }
 
-    /// Returns the points that an author certainly earned in conversations that are gone.
+    /// Returns the points that responses with 201 confirm for an author, in conversations that no
+    /// longer exist.
     fn points_of_deleted_conversations(&self, author: usize) -> Vec<u64> {
         let mut points = BTreeMap::new();
         for post in self.posts.iter().filter(|post| post.author == author) {
@@ -210,8 +215,8 @@ impl History {
         points.into_values().collect()
     }
 
-    /// Returns how many messages an author may have posted into conversations that are gone, besides
-    /// those with a 201.
+    /// Returns the maximum number of messages that an author may have stored in conversations that
+    /// no longer exist, not counting messages confirmed by a 201.
     fn unknown_posts_of_deleted_conversations(&self, author: usize) -> usize {
         let gone = |post: &&Post| self.conversations[post.conversation].messages.is_none();
         let posts = self.posts.iter().filter(|post| post.author == author).filter(gone);
@@ -224,21 +229,23 @@ impl History {
 
     /// Checks the statuses of the responses to a post.
     fn status_violations(&self, post: &Post) -> Option<String> {
-        let deleted = self.conversations[post.conversation].deleted;
+        let Conversation { deleted, private, .. } = self.conversations[post.conversation];
         let author_deleted = self.authors[post.author].deleted;
         let allowed = |response: &Response| match response {
             Response::Stored(_) | Response::Undecided | Response::Refused(503) => true,
-            Response::Refused(404) => deleted,
-            Response::Gone => deleted && post.keyed,
+            Response::Refused(404) => deleted || private,
+            Response::Refused(403) => private,
+            Response::Gone => (deleted || private) && post.keyed,
             Response::Refused(422) => author_deleted,
             Response::Refused(429) => self.limited,
             Response::Refused(_) => false,
         };
         let odd = post.responses.iter().find(|response| !allowed(response))?;
-        Some(format!("{odd:?} without a reason"))
+        Some(format!("unexpected response {odd:?}"))
     }
 
-    /// Checks that a post is stored as its responses say. `found` is the number of its messages.
+    /// Checks that a post is stored as its responses say. `found` is the number of stored messages
+    /// with its name.
     fn post_violations(&self, post: &Post, found: usize) -> Vec<String> {
         let mut violations = Vec::new();
         let stored: Vec<&Value> = stored(post).collect();
@@ -250,7 +257,7 @@ impl History {
             let reward = message["reward"]["seq"].as_u64();
             let due = is_tenth(message).then(|| message["seq"].as_u64().unwrap_or_default() + 1);
             if reward != due {
-                violations.push(format!("a response with the congratulation {reward:?}"));
+                violations.push(format!("a response has congratulation {reward:?}, not {due:?}"));
             }
         }
         let Some(messages) = &self.conversations[post.conversation].messages else {

@@ -10,22 +10,22 @@ export let ownProfiles = null;
 export const onAccess = (action) => document.addEventListener("access", action);
 export const accessChanged = () => document.dispatchEvent(new Event("access"));
 
-/** Loads the profiles of the caller. */
+/** Loads the profiles of the caller. They stay unknown if that fails. */
 export async function loadOwnProfiles() {
   ownProfiles = null;
+  const current = token.get();
   const own = new Map();
   try {
-    for (let next = token.get() && "/profiles?owner=me&limit=100"; next; ) {
+    for (let next = current && "/profiles?owner=me&limit=100"; next; ) {
       const { data } = await send(prepare("GET", next));
       for (const profile of data.results) own.set(profile.id, profile);
       next = data.next;
     }
+    if (current === token.get()) ownProfiles = own;
   } catch (error) {
-    if (error.status === undefined) throw error;
-    return; // The lists of the page show the same failure.
+    if (error.status === undefined) throw error; // A bug. The lists of the page show failures.
   }
-  ownProfiles = own;
-  accessChanged();
+  if (current === token.get()) accessChanged();
 }
 
 /**

@@ -9,7 +9,7 @@
 import { loadOwnProfiles } from "./access.js";
 import { Problem, token } from "./api.js";
 import { closeConversation, conversations, openConversation } from "./conversations.js";
-import { inbox, openInbox, pollInbox } from "./inbox.js";
+import { closeInbox, inbox, pollInbox } from "./inbox.js";
 import { conversationView } from "./messages.js";
 import { closeProfile, openProfile, profileView, profiles } from "./profiles.js";
 import { $, asProblem, notice, onSubmit, setContentVisible, setTitle } from "./ui.js";
@@ -100,10 +100,10 @@ function start() {
   $("#access").classList.toggle("set", isSet);
   $("#access-state").textContent = isSet ? ", set" : ", not set";
   $("#token").value = token.get();
+  closeInbox();
   loadOwnProfiles();
   profiles.open("/profiles");
   conversations.open("/conversations");
-  openInbox();
   route();
 }
 

@@ -40,7 +40,7 @@ export const inbox = new PagedList(view, {
 /** Calls `action` after each change of the inbox. */
 export const onInbox = (action) => document.addEventListener("inbox", action);
 
-/** Returns what an entry is sorted by. Times have one format, so their order is that of the text. */
+/** Returns what an entry is sorted by. The order of times is that of their texts. */
 const activityOf = ({ conversation: { id, last_message_at, created_at } }) =>
   `${last_message_at ?? created_at} ${id}`;
 
@@ -99,14 +99,24 @@ for (const name of ["inbox", "public"]) {
 let polling = new AbortController();
 let poller = null;
 
+const pathOf = (profile) => profile && `/profiles/${profile.id}/conversations`;
+
 /** Polls the inbox as soon as possible. */
 export const pollInbox = () => poller?.pollNow();
 
+/** Empties the inbox until the access of the caller is known. */
+export function closeInbox() {
+  showList();
+  polling.abort();
+  inbox.empty = "";
+  inbox.open(undefined);
+}
+
 /** Loads the inbox of the acting profile, and polls it. */
-export async function openInbox() {
+async function openInbox() {
   showList();
   const profile = actingProfile();
-  const path = profile && `/profiles/${profile.id}/conversations`;
+  const path = pathOf(profile);
   polling.abort();
   polling = new AbortController();
   inbox.empty = profile
@@ -127,8 +137,7 @@ export async function openInbox() {
 
 onAccess(() => {
   showList();
-  const id = actingProfile()?.id;
-  if (inbox.path !== (id ? `/profiles/${id}/conversations` : null)) openInbox();
+  if (inbox.path !== pathOf(actingProfile())) openInbox();
 });
 
 // Read positions

@@ -124,7 +124,7 @@ fn errors() -> Vec<Error> {
     let quota = Quota { limit: 50, window: 10, remaining: 0, reset: 10 };
     let invalid = FieldErrors::from([("first_name".to_owned(), vec![length])]);
     vec![
-        Error::Malformed("The query's limit must be a whole number from 1 to 100.".into()),
+        Error::Malformed("The query parameter limit must be a whole number from 1 to 100.".into()),
         Error::Unauthenticated,
         Error::MissingScope("chat/write"),
         Domain::Forbidden.into(),

@@ -68,6 +68,11 @@ impl<'c> Client<'c> {
         self.exchange("PATCH", path, Some(body), None)
     }
 
+    /// Sends a PUT.
+    pub(crate) fn put(&self, path: &str, body: &Value) -> Result<Response, String> {
+        self.exchange("PUT", path, Some(body), None)
+    }
+
     /// Sends a POST.
     pub(crate) fn post(&self, post: &Post) -> Result<Response, String> {
         self.exchange("POST", &post.path, Some(&post.body), Some(post.key))

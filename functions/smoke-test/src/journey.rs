@@ -1,7 +1,8 @@
 //! The journey of a user, step by step.
 //!
-//! A profile and a conversation are created; ten messages are posted, and the tenth brings a
-//! congratulation; a POST is repeated with its idempotency key; messages are listed; one is edited.
+//! A profile and a private conversation are created; ten messages are posted, and the tenth brings a
+//! congratulation; a POST is repeated with its idempotency key; messages are listed and marked as
+//! read; the inbox shows that; a message is edited.
 //! Afterwards the conversation and the profile are deleted, also if a step failed or timed out. If the
 //! process ends before that, a later run deletes them.
 
@@ -99,7 +100,9 @@ impl Journey<'_> {
         let profile =
             self.create("create-profile", "delete-profile", Post::new("/profiles", profile))?;
         let author = &profile.body["id"];
-        let conversation = json!({ "subject": SUBJECT, "author_id": author });
+        // Only this client sees it.
+        let conversation =
+            json!({ "subject": SUBJECT, "author_id": author, "visibility": "private" });
         let conversation = self.create(
             "create-conversation",
             "delete-conversation",
@@ -112,6 +115,19 @@ impl Journey<'_> {
             let results = page.body["results"].as_array().into_iter().flatten();
             let seqs: Vec<&Value> = results.map(|message| &message["seq"]).collect();
             expect("seqs", &json!(seqs), &json!((1..=11).collect::<Vec<u64>>()))
+        })?;
+        self.step("mark-read", |client| {
+            let id = author.as_str().unwrap_or_default();
+            let path = format!("{}/members/{id}/read", conversation.location);
+            let member = client.put(&path, &json!({ "seq": 11 }))?.expect_status(200)?;
+            expect("unread", &member.body["unread"], &json!(0))
+        })?;
+        self.step("list-memberships", |client| {
+            let path = format!("{}/conversations", profile.location);
+            let inbox = client.send("GET", &path)?.expect_status(200)?;
+            let entry = &inbox.body["results"][0];
+            expect("conversation", &entry["conversation_id"], &conversation.body["id"])?;
+            expect("read_seq", &entry["read_seq"], &json!(11))
         })?;
         self.step("update-message", |client| {
             let edit = json!({ "text": "Edited" });

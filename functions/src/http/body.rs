@@ -27,7 +27,8 @@ impl Invocation {
         Fields::parse(self.body(&["application/json"])?)
     }
 
-    /// Returns the fields of a JSON body; none if there is no body. Errors: as [`Invocation::json`].
+    /// Returns the fields of a JSON body; none if there is no body. Errors: as
+    /// [`Invocation::json`].
     pub fn json_or_nothing(&self) -> Result<Fields, Error> {
         if self.has_body() { self.json() } else { Ok(Fields::default()) }
     }

@@ -34,8 +34,8 @@ impl Versioned for ConversationDetails {
 
 /// Create a conversation.
 ///
-/// Its author becomes the first member, a moderator. A private conversation is visible to the owners of
-/// its members only.
+/// Its author becomes the first member, a moderator. A private conversation is visible to the
+/// owners of its members only.
 #[utoipa::path(
     post, path = "/conversations", tag = "conversations",
     request_body = NewConversation,

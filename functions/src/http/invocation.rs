@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use super::auth::token_expiry;
 use super::error::Error;
 
-/// The time between the answer to a request and the end of its invocation.
+/// How long before the end of its invocation a request must be answered.
 const MARGIN: Duration = Duration::from_secs(2);
-/// The time for an invocation whose deadline is unknown.
+/// The time that is assumed to be left for an invocation whose deadline is unknown.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -23,7 +23,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// One request to one operation.
 #[derive(Debug)]
 pub struct Invocation {
-    /// The table, until this request must be answered.
+    /// The table, as a handle with the deadline of this request.
     pub table: Table,
     /// The caller.
     pub caller: Caller,
@@ -31,7 +31,8 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// Checks that the query has only the parameters in `query`, each at most once (otherwise 400).
+    /// Creates the input of a handler. Errors: 400 if the query has a parameter that is not in
+    /// `query`, or has one more than once.
     pub(super) fn new(
         table: Table,
         caller: Caller,
@@ -55,14 +56,14 @@ impl Invocation {
     pub fn path<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Error> {
         let parameters = self.request.path_parameters_ref();
         let text = parameters.and_then(|parameters| parameters.first(name)).unwrap_or_default();
-        text.parse().map_err(|error| Error::Malformed(format!("The path's {name} {error}.")))
+        let malformed = |error| Error::Malformed(format!("The path parameter {name} {error}."));
+        text.parse().map_err(malformed)
     }
 
     /// Returns a parameter of the query, `None` if it is absent. Errors: 400.
     pub fn query<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Error> {
-        let parse = |text: &str| {
-            text.parse().map_err(|error| Error::Malformed(format!("The query's {name} {error}.")))
-        };
+        let malformed = |error| Error::Malformed(format!("The query parameter {name} {error}."));
+        let parse = |text: &str| text.parse().map_err(malformed);
         let parameters = self.request.query_string_parameters_ref();
         parameters.and_then(|parameters| parameters.first(name)).map(parse).transpose()
     }
@@ -99,8 +100,9 @@ impl Invocation {
         Ok(self.request.body().as_ref())
     }
 
-    /// Returns the header `If-Match`: `*`, or a list of strong tags (RFC 9110, section 13.1.1). Absent
-    /// counts as `*`. Errors: 400.
+    /// Returns the header `If-Match`: `*`, or a list of strong entity tags (RFC 9110, section
+    /// 13.1.1). An absent header counts as `*`. Errors: 400 if the header is malformed or has a
+    /// weak tag.
     pub fn if_match(&self) -> Result<IfMatch, Error> {
         let mut versions = None;
         for value in self.request.headers().get_all(IF_MATCH) {
@@ -109,7 +111,7 @@ impl Invocation {
                 return Ok(IfMatch::Any);
             }
             let malformed = || {
-                let expected = "must be * or a list of strong tags such as \"3\"";
+                let expected = "must be * or a list of strong entity tags such as \"3\"";
                 Error::Malformed(format!("The header If-Match {expected}."))
             };
             versions.get_or_insert(Vec::new()).extend(strong_tags(text).ok_or_else(malformed)?);
@@ -117,7 +119,8 @@ impl Invocation {
         Ok(versions.map_or(IfMatch::Any, IfMatch::Versions))
     }
 
-    /// Returns the idempotency key, bare or quoted, `None` if the header is absent. Errors: 400.
+    /// Returns the header `Idempotency-Key` without its optional quotes, `None` if it is absent.
+    /// Errors: 400 if it is repeated or invalid.
     pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Error> {
         let mut values = self.request.headers().get_all(IDEMPOTENCY_KEY).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
@@ -133,8 +136,8 @@ impl Invocation {
     }
 }
 
-/// Returns the versions in a list of strong tags; `None` if the list is malformed. A tag of another
-/// service matches no version.
+/// Returns the versions in a list of strong entity tags; `None` if the list is malformed. A tag
+/// that is not a version becomes `u64::MAX`, which no resource has.
 fn strong_tags(mut list: &str) -> Option<Vec<u64>> {
     let allowed = |byte: u8| byte == b'!' || (b'#'..=b'~').contains(&byte);
     let mut versions = Vec::new();
@@ -155,13 +158,14 @@ fn strong_tags(mut list: &str) -> Option<Vec<u64>> {
 fn unknown_parameter(name: &str, query: &[&str]) -> String {
     match query {
         [] => format!("The query parameter {name:?} is unknown: this operation takes none."),
-        _ => format!("The query parameter {name:?} is unknown; known are {}.", query.join(", ")),
+        _ => format!("The query parameter {name:?} is unknown. Known: {}.", query.join(", ")),
     }
 }
 
 /// Returns the moment by which a request must be answered: [`MARGIN`] before its invocation ends.
 ///
-/// `cargo lambda watch` sends a deadline in 1970. A deadline that has passed counts as unknown.
+/// A deadline in the past counts as unknown, and [`DEFAULT_TIMEOUT`] applies: `cargo lambda watch`
+/// sends a deadline in 1970.
 #[must_use]
 pub fn deadline(context: &Context) -> Instant {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -56,8 +56,8 @@ pub async fn list_members(invocation: Invocation) -> Reply {
 
 /// Add a member, or set its role.
 ///
-/// Moderators add and change every member. Everyone may join a public conversation with a profile of
-/// their own, without naming a role. Adding a member again changes nothing.
+/// Moderators add and change every member. Everyone may join a public conversation with a profile
+/// of their own, without naming a role. Adding a member again changes nothing.
 #[utoipa::path(
     put, path = "/conversations/{conversation_id}/members/{profile_id}", tag = "members",
     params(("conversation_id" = ConversationId, Path), ("profile_id" = ProfileId, Path)),

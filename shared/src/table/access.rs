@@ -1,13 +1,13 @@
-//! Checking access to a conversation. [`crate::access`] decides; this module reads what the decision
-//! needs.
+//! Checking access to a conversation. [`crate::access`] decides; this module reads what the
+//! decision needs.
 //!
-//! What the caller's profiles are in a conversation is one item, `ACCESS#…`, however many they are. It
-//! is read only if it matters: not in public conversations, except for what moderators may do, and not
-//! for the conversation's owner or an administrator.
+//! What the caller's profiles are in a conversation is one item, `ACCESS#…`, however many they are.
+//! It is read only if it matters: not in public conversations, except for what moderators may do,
+//! and not for the conversation's owner or an administrator.
 //!
 //! A read checks access last: after everything that it shows was read. So it shows nothing that was
-//! posted after the caller's removal was answered. [`Table::show`] is the only way to render what was
-//! read, and it checks access in the request that reads the authors.
+//! posted after the caller's removal was answered. [`Table::show`] is the only way to render what
+//! was read, and it checks access in the request that reads the authors.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
@@ -64,8 +64,8 @@ impl Table {
         view.check(item.unwrap_or_default().standing(), action)
     }
 
-    /// Checks, once for each view, that the caller may see the conversation. Whoever may not causes no
-    /// write and no wait.
+    /// Checks, once for each view, that the caller may see the conversation. Whoever may not causes
+    /// no write and no wait.
     pub(super) async fn check_once(&self, view: &View<'_>) -> Result<()> {
         if view.seen.get().is_none() {
             self.check(view, Action::Read).await?;
@@ -74,8 +74,8 @@ impl Table {
         Ok(())
     }
 
-    /// Returns the profiles of authors, and checks that the caller may see the conversation: the last
-    /// read of a request that shows it. Deleted profiles are absent.
+    /// Returns the profiles of authors, and checks that the caller may see the conversation: the
+    /// last read of a request that shows it. Deleted profiles are absent.
     pub(super) async fn show(
         &self,
         view: &View<'_>,

@@ -1,8 +1,9 @@
 //! The changes of a conversation: edits, deletions and renames, numbered 1, 2, 3 … without a gap.
 //!
-//! A transaction can be seen in part: a change may be visible before its message shows it, and the
-//! reverse. So a follower passes a change only when its message shows it, and `settled_change` records
-//! the last change that is known to be shown.
+//! An edit or deletion stores its change item and its message in one transaction, but a read may
+//! show one before the other. A message *shows* a change if its own `change` is at least that
+//! number. The cursor moves past a change only when the message shows it. All changes up to
+//! `settled_change` are known to be shown.
 
 use std::collections::HashMap;
 
@@ -25,16 +26,18 @@ use crate::{Caller, ConversationId, Cursor, Error, Limit, Profile, ProfileId, Re
 
 /// The most transactions that a change sends.
 pub(super) const MAX_TRANSACTIONS: u32 = 8;
-/// The most throttled transactions among them. Under overload the others need the partition's capacity.
+/// The most throttled transactions among them. Under overload, other requests need the partition's
+/// capacity.
 pub(super) const MAX_THROTTLED: u32 = 2;
 
-/// The changes after a cursor, and what their messages show.
+/// The changes after a cursor that their messages show.
 struct Seen {
-    /// The last change that its message shows, without a gap from the cursor.
+    /// The last change of the unbroken sequence from the cursor in which each message shows its
+    /// change. A rename has no message and counts as shown.
     change: u64,
-    /// The messages that the passed changes name.
+    /// The changed messages of that sequence.
     named: HashMap<Seq, MessageItem>,
-    /// True if more changes follow than a page holds.
+    /// True if only the limit ended the sequence, and another change follows.
     cut: bool,
 }
 
@@ -90,8 +93,10 @@ impl Table {
     /// Returns what is new in a conversation since a cursor: new messages and changed ones, as they are
     /// now.
     ///
-    /// A client that follows from the cursor of [`Table::get_conversation`] or `0.0`, and keeps for each
-    /// `seq` the message with the higher `change`, ends with exactly what is stored.
+    /// A client starts with the cursor of [`Table::get_conversation`] or `0.0`, calls again with
+    /// each returned cursor, and keeps for each `seq` the message with the higher `change`. It ends
+    /// with exactly what is stored. Errors: [`Error::NotFound`]; [`Error::CursorUnknown`] if the
+    /// cursor's `seq` was never reserved.
     pub async fn list_changes(
         &self,
         caller: &Caller,
@@ -103,7 +108,7 @@ impl Table {
         let conversation = &view.conversation;
         let mut after = after;
         if after.seq == Seq::new(0) {
-            // A client without messages needs no earlier changes.
+            // A client without messages will read them with the settled changes applied.
             after.change = after.change.max(counter.settled_change);
         }
         if after.seq > conversation.last_seq {
@@ -132,7 +137,7 @@ impl Table {
         closing: Option<&View<'_>>,
     ) -> Result<Fresh> {
         let (id, most) = (conversation.id, limit.get() + 1);
-        // Without a reservation beyond the cursor there is no message to read.
+        // If no `seq` above the cursor is reserved, there is no new message to read.
         let newest = if after.seq < conversation.last_seq { Seq::MAX } else { 0 };
         let (changes, messages) = tokio::join!(
             self.query_changes(id, after.change, counter.last_change, most),
@@ -158,7 +163,7 @@ impl Table {
         Ok((view, found.take(&keys[1])?.unwrap_or_default()))
     }
 
-    /// Reads the unbroken run of changes after a number.
+    /// Reads the changes after the number `after`, up to the first missing number, at most `most`.
     async fn query_changes(
         &self,
         id: ConversationId,
@@ -179,8 +184,9 @@ impl Table {
         Ok(changes)
     }
 
-    /// Reads the messages that the changes name, also those beyond the run, and finds how many of the
-    /// changes their messages show.
+    /// Finds the last change up to which every message shows its change. `run` has the messages
+    /// read so far; reads the changed messages that are not in it or do not show their change
+    /// there.
     async fn see_changes(
         &self,
         id: ConversationId,
@@ -219,8 +225,8 @@ impl Table {
         Ok(seen)
     }
 
-    /// Raises `settled_change` to the end of a read. Best effort: if a transaction holds the item, a
-    /// later reader does it.
+    /// Raises `settled_change` to the end of a read. Best effort: if the update fails, for
+    /// example in conflict with a transaction, a later reader raises it.
     pub(super) async fn settle(
         &self,
         id: ConversationId,
@@ -238,7 +244,7 @@ impl Table {
             .table_name(&*self.name)
             .set_key(Some(Key::changes(id).into_attributes()))
             .update_expression("SET settled_change = :change")
-            // False if the item is absent, so it is not created again after a purge.
+            // The condition fails if the item is absent, so a purged item is not created again.
             .condition_expression("settled_change < :change")
             .expression_attribute_values(":change", number(passed.change))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
@@ -247,7 +253,8 @@ impl Table {
         }
     }
 
-    /// Builds the writes that count one change after `last_change`.
+    /// Builds the writes that number a change: raise the counter from `last_change` by 1, and put
+    /// the change item. `seq` is the message that changed, `None` for a rename.
     pub(super) fn change_writes(
         &self,
         id: ConversationId,
@@ -283,8 +290,8 @@ impl Table {
         ])
     }
 
-    /// Counts a rename, so that followers notice it. Best effort: every answer to a follower has the
-    /// subject.
+    /// Numbers a rename as a change, so that followers notice it. The caller may ignore an error:
+    /// every page of changes contains the current subject.
     pub(super) async fn count_rename(
         &self,
         id: ConversationId,

@@ -20,8 +20,8 @@ use crate::{
 };
 
 impl Table {
-    /// Creates a conversation. Its owner is the owner of its author, who becomes the first member, a
-    /// moderator.
+    /// Creates a conversation. Its owner is the owner of its author, who becomes the first member,
+    /// a moderator.
     pub async fn create_conversation(
         &self,
         caller: &Caller,

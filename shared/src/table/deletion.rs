@@ -1,8 +1,8 @@
 //! Deletion of conversations and profiles: each is marked first, and its items are removed later.
 //!
-//! While requests that started before the mark may still write, nothing is removed. Otherwise a late
-//! transaction could store a message in a conversation that has been removed, or a member of a profile
-//! that has been.
+//! While requests that started before the mark may still write, nothing is removed. Otherwise a
+//! late transaction could store a message in a conversation that has been removed, or a member of a
+//! profile that has been.
 
 use std::time::Duration;
 
@@ -190,11 +190,11 @@ impl Table {
         Ok(true)
     }
 
-    /// Removes a profile's memberships, and the profile once the index shows none. Returns whether it was
-    /// removed.
+    /// Removes a profile's memberships, and the profile once the index shows none. Returns whether
+    /// it was removed.
     ///
-    /// A membership that was added a moment before the deletion may be missing in the index at first. It
-    /// has appeared there 10 minutes later.
+    /// A membership that was added a moment before the deletion may be missing in the index at
+    /// first. It has appeared there 10 minutes later.
     async fn purge_profile(&self, key: Key) -> Result<bool> {
         let Some(item) = self.get_one::<ProfileItem>(key.clone()).await? else {
             return Ok(false);

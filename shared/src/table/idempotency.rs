@@ -157,8 +157,8 @@ impl Table {
         }
     }
 
-    /// Creates items, and their idempotency key with them, exactly once. Returns what an earlier, equal
-    /// request created, if there was one.
+    /// Creates items, and their idempotency key with them, exactly once. Returns what an earlier,
+    /// equal request created, if there was one.
     pub(super) async fn create_once<R: Copy + Display + FromStr>(
         &self,
         items: impl IntoIterator<Item = Attributes>,

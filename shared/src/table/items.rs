@@ -186,8 +186,8 @@ pub(super) struct MemberItem {
     pub(super) owner: String,
     pub(super) role: Role,
     pub(super) read_seq: Seq,
-    /// The request that added it or last changed its role. A late attempt at another change finds that
-    /// this has changed.
+    /// The request that added it or last changed its role. A late attempt at another change finds
+    /// that this has changed.
     pub(super) written_by: Uuid,
     pub(super) joined_at: Time,
     pub(super) listing: String,

@@ -159,8 +159,8 @@ impl Table {
         Ok(self.update_versioned(key, current, &sets, if_match, check).await?.into())
     }
 
-    /// Deletes a profile: marks it, so that no caller can see it or act as it. Its messages stay. Its
-    /// memberships are removed until the deadline, and the rest by [`Table::purge_deleted`].
+    /// Deletes a profile: marks it, so that no caller can see it or act as it. Its messages stay.
+    /// Its memberships are removed until the deadline, and the rest by [`Table::purge_deleted`].
     pub async fn delete_profile(
         &self,
         caller: &Caller,
@@ -189,8 +189,8 @@ impl Table {
         Ok(())
     }
 
-    /// Removes a deleted profile from its owner's list and from its conversations. Returns whether the
-    /// index showed none.
+    /// Removes a deleted profile from its owner's list and from its conversations. Returns whether
+    /// the index showed none.
     pub(super) async fn forget_profile(&self, id: ProfileId, owner: &str) -> Result<bool> {
         self.remove(&[Key::owned_profile(owner, id).into_attributes()]).await?;
         let (listing, mut before, mut none) = (member_listing(id), None, true);

@@ -79,8 +79,8 @@ impl Table {
         }
     }
 
-    /// Reads items by key, strongly consistent: one request for each 100 of them, unless DynamoDB leaves
-    /// keys unprocessed. Duplicate keys are read once.
+    /// Reads items by key, strongly consistent: one request for each 100 of them, unless DynamoDB
+    /// leaves keys unprocessed. Duplicate keys are read once.
     pub(super) async fn get(&self, keys: impl IntoIterator<Item = Key>) -> Result<Found> {
         self.get_with(Consistency::Strong, keys).await
     }

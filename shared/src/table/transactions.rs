@@ -62,10 +62,10 @@ impl Attempts<'_> {
     /// Sends a transaction until it is known whether it is stored. All attempts carry one client token,
     /// so at most one is committed, however late they arrive.
     ///
-    /// While an attempt is undecided, a conflict decides nothing: it proves nothing about the earlier
-    /// attempt. A failed condition decides all attempts, because it fails permanently: places, keys and
-    /// change numbers that are taken stay taken, and `points` only grow. Where one may hold again, see
-    /// [`Reasons::is_undecided`].
+    /// While an attempt is undecided, a conflict decides nothing: it proves nothing about the
+    /// earlier attempt. A failed condition decides all attempts, because it fails permanently:
+    /// places, keys and change numbers that are taken stay taken, and `points` only grow. Where one
+    /// may hold again, see [`Reasons::is_undecided`].
     ///
     /// # Errors
     /// When time or the limit of attempts is used up. [`Error::OutcomeUnknown`] if the transaction
@@ -124,8 +124,8 @@ impl Reasons {
             .transpose()
     }
 
-    /// Returns whether an earlier attempt was not answered. If a condition that failed may hold again,
-    /// that attempt may still be committed.
+    /// Returns whether an earlier attempt was not answered. If a condition that failed may hold
+    /// again, that attempt may still be committed.
     pub(super) fn is_undecided(&self) -> bool {
         self.undecided
     }

@@ -49,11 +49,12 @@ impl Versioned for ConversationItem {
 }
 
 impl Table {
-    /// Sets attributes of an item if `check` allows it, and adds 1 to its version. Sets nothing if `sets`
-    /// is empty. If another change was stored first, it is applied to the changed item.
+    /// Sets attributes of an item if `check` allows it, and adds 1 to its version. Sets nothing if
+    /// `sets` is empty. If another change was stored first, it is applied to the changed item.
     ///
     /// # Errors
-    /// Not found, those of `check`, 412, or unknown if an undecided attempt may have been replaced since.
+    /// Not found, those of `check`, 412, or unknown if an undecided attempt may have been replaced
+    /// since.
     pub(super) async fn update_versioned<T: Versioned>(
         &self,
         key: Key,

@@ -1,7 +1,7 @@
 //! The matrix of conversations: every route for every participant.
 //!
-//! Whoever may not see a private conversation gets exactly what an absent one gives, whatever else is
-//! wrong with the request, and nothing is written.
+//! Whoever may not see a private conversation gets exactly what an absent one gives, whatever else
+//! is wrong with the request, and nothing is written.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use crate::stage::Stage;
 use tests::service::json;
 use tests::template::event_body;
 
-/// The statuses of a request, for a stranger, a member, a moderator, the owner and an administrator,
-/// if the conversation is public; and for all but the stranger if it is private.
+/// The statuses of a request, for a stranger, a member, a moderator, the owner and an
+/// administrator, if the conversation is public; and for all but the stranger if it is private.
 type Expected = ([u16; 5], [u16; 4]);
 
 /// Returns the same status for all who see the conversation.

@@ -113,8 +113,8 @@ async fn a_role_change_that_arrives_late_undoes_no_later_one() {
     assert_eq!(private.counted(), (1, 0, 1));
 }
 
-/// An unanswered addition may be committed late, when the member that made the repeat fail is gone again.
-/// So nobody is told that it was in vain.
+/// An unanswered addition may be committed late, when the member that made the repeat fail is gone
+/// again. So nobody is told that it was in vain.
 #[tokio::test]
 async fn an_addition_that_may_still_be_committed_has_an_unknown_outcome() {
     let private = Private::create().await;

@@ -60,8 +60,8 @@ fn reads(private: &Private) -> Vec<(&'static str, usize, Read)> {
     ]
 }
 
-/// The messages are read before access is. So what was posted after the removal was answered is hidden,
-/// whenever the messages are read.
+/// The messages are read before access is. So what was posted after the removal was answered is
+/// hidden, whenever the messages are read.
 #[tokio::test]
 async fn a_read_that_overlaps_a_removal_shows_nothing_that_was_posted_after_it() {
     for index in 0..4 {
@@ -156,7 +156,8 @@ async fn an_inbox_leaves_out_a_conversation_from_which_its_profile_was_removed_m
     assert!(inbox.await.expect("no panic").expect("an inbox").results.is_empty());
 }
 
-/// The owner's deletion could not record the end. A repeat by the owner would, but not one by another.
+/// The owner's deletion could not record the end. A repeat by the owner would, but not one by
+/// another.
 #[tokio::test]
 async fn a_stranger_who_deletes_a_deleted_conversation_writes_nothing() {
     let private = Private::create().await;

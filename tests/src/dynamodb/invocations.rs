@@ -36,6 +36,7 @@ pub struct Invocation {
     requests: AtomicU32,
     writes: AtomicU32,
     transactions: AtomicU32,
+    stored: AtomicU32,
     died: Notify,
 }
 
@@ -86,6 +87,17 @@ impl Invocation {
         if matches!(self.crash, Crash::AtResponse(last) if last == number) {
             self.died.notify_one();
         }
+    }
+
+    /// Counts a write that was executed.
+    pub(super) fn store(&self) {
+        self.stored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of its writes that were executed so far, however late.
+    #[must_use]
+    pub fn stored(&self) -> u32 {
+        self.stored.load(Ordering::Relaxed)
     }
 
     /// Returns the name of the function.

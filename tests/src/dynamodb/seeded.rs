@@ -69,6 +69,7 @@ impl Counts {
         self.views.partial += other.views.partial;
         self.views.early_keys += other.views.early_keys;
         self.views.outdated_index += other.views.outdated_index;
+        self.views.outdated_items += other.views.outdated_items;
     }
 }
 
@@ -89,6 +90,11 @@ impl Backend for Mixed {
     /// checks the items independently.
     async fn execute(&self, request: &Request) -> Executed {
         let mut executed = self.transactions.execute(request).await;
+        if let Some(sender) =
+            request.sender.as_ref().filter(|_| executed.status == 200 && writes(request))
+        {
+            sender.store();
+        }
         let mut state = self.state();
         state.counts.closed_gaps += u64::from(executed.status == 200 && closes_gap(request));
         let reasons = executed.body["CancellationReasons"].as_array_mut();
@@ -246,6 +252,14 @@ impl Seeded {
         state.counts.unreadable += u64::from(matches!(fault, Fault::Unreadable { .. }));
         (fault, before / self.haste, after / self.haste)
     }
+}
+
+/// Returns whether a request stores something if it succeeds.
+fn writes(request: &Request) -> bool {
+    let elements = request.body["TransactItems"].as_array();
+    let checks = |element: &Value| !element["ConditionCheck"].is_null();
+    let only_checks = elements.is_some_and(|elements| elements.iter().all(checks));
+    !matches!(request.operation(), "BatchGetItem" | "Query") && !only_checks
 }
 
 /// Returns whether a reader puts a void.

@@ -7,7 +7,8 @@
 //!   `BatchGetItem` and `Query`.
 //! - The response of a transaction is sent when all its items are visible. So only other requests
 //!   can see a part of it, or its own request after a lost response.
-//! - The index lags behind the table, for each item separately.
+//! - The index lags behind the table, for each item separately. So do eventually consistent reads of
+//!   conversations.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
@@ -33,8 +34,8 @@ struct State {
     active: Vec<Transaction>,
     /// The tokens of all committed transactions.
     committed: HashSet<String>,
-    /// Changes that the index does not show yet.
-    unindexed: Vec<Change>,
+    /// Changes that the index and eventually consistent reads do not show yet.
+    lagging: Vec<Change>,
     views: Views,
 }
 
@@ -76,6 +77,8 @@ pub struct Views {
     pub early_keys: u64,
     /// Queries that saw an outdated index.
     pub outdated_index: u64,
+    /// Eventually consistent reads of an item as it was before.
+    pub outdated_items: u64,
 }
 
 impl Delays {
@@ -116,13 +119,18 @@ impl Change {
 impl State {
     fn forget_visible(&mut self) {
         self.active.retain(|transaction| !transaction.changes.iter().all(Change::is_visible));
-        self.unindexed.retain(|change| !change.is_visible());
+        self.lagging.retain(|change| !change.is_visible());
     }
 
     /// Returns the change of an item that reads do not see yet.
     fn held(&self, key: &ItemKey) -> Option<&Change> {
         let mut changes = self.active.iter().flat_map(|transaction| &transaction.changes);
         changes.find(|change| change.key == *key && !change.is_visible())
+    }
+
+    /// Returns the first change of an item that eventually consistent reads do not see yet.
+    fn lagging(&self, key: &ItemKey) -> Option<&Change> {
+        self.lagging.iter().find(|change| change.key == *key && !change.is_visible())
     }
 
     /// Returns whether a visible item was written by a transaction that is not visible completely.
@@ -142,7 +150,7 @@ impl Transactions {
             delays,
             active: Vec::new(),
             committed: HashSet::new(),
-            unindexed: Vec::new(),
+            lagging: Vec::new(),
             views: Views::default(),
         };
         Self { database, state: Mutex::new(state) }
@@ -207,7 +215,7 @@ impl Transactions {
             let changes = changes
                 .map(|((key, before), delay)| Change { key, before, visible_at: now + *delay })
                 .collect::<Vec<_>>();
-            self.lag_index(&changes);
+            self.lag(&changes);
             self.state().active.push(Transaction { token, changes });
             executed.settles_in = delays.iter().copied().max().unwrap_or_default();
         }
@@ -223,12 +231,13 @@ impl Transactions {
         }
         let update = body["UpdateExpression"].as_str();
         let moves = update.is_none_or(|update| update.contains("listing"));
-        if !is_indexed(&key) || !moves {
+        // Only conversations are read eventually consistent.
+        if !is_indexed(&key) || !(moves || key.sk == "CONVERSATION") {
             return self.run(request);
         }
         let before = self.stored(request, &key);
         let executed = self.run(request);
-        self.lag_index(&[Change { key, before, visible_at: Instant::now() }]);
+        self.lag(&[Change { key, before, visible_at: Instant::now() }]);
         executed
     }
 
@@ -257,13 +266,13 @@ impl Transactions {
             return Executed { status: 200, body, settles_in: Duration::ZERO };
         }
         let mut executed = self.run(&request.with_body(body));
-        self.lag_index(&changes);
+        self.lag(&changes);
         executed.body["UnprocessedItems"] = unprocessed;
         executed
     }
 
-    /// Delays the changes of indexed items in the index.
-    fn lag_index(&self, changes: &[Change]) {
+    /// Delays the changes of indexed items in the index and in eventually consistent reads.
+    fn lag(&self, changes: &[Change]) {
         let mut state = self.state();
         if matches!(state.delays, Delays::None) {
             return;
@@ -271,7 +280,7 @@ impl Transactions {
         for Change { key, before, visible_at } in changes.iter().filter(|c| is_indexed(&c.key)) {
             let visible_at = *visible_at + state.delays.of_index();
             let (key, before) = (key.clone(), before.clone());
-            state.unindexed.push(Change { key, before, visible_at });
+            state.lagging.push(Change { key, before, visible_at });
         }
     }
 
@@ -279,20 +288,24 @@ impl Transactions {
     fn read_batch(&self, request: &Request) -> Executed {
         let mut executed = self.run(request);
         let mut state = self.state();
-        let (mut partial, mut early_keys) = (false, false);
+        let (mut partial, mut early_keys, mut outdated) = (false, false, false);
         for (name, table) in request.body["RequestItems"].as_object().into_iter().flatten() {
+            let eventual = table["ConsistentRead"] != true;
             let Some(items) = executed.body["Responses"][name].as_array_mut() else { continue };
             for key in table["Keys"].as_array().into_iter().flatten().map(ItemKey::of) {
                 early_keys |= key.sk == "KEY" && state.is_early(&key);
-                if let Some(change) = state.held(&key) {
+                let lagging = state.lagging(&key).filter(|_| eventual);
+                if let Some(change) = lagging.or(state.held(&key)) {
                     items.retain(|item| ItemKey::of(item) != key);
                     items.extend(change.before.clone());
-                    partial = true;
+                    partial |= !eventual;
+                    outdated |= eventual;
                 }
             }
         }
         state.views.partial += u64::from(partial);
         state.views.early_keys += u64::from(early_keys);
+        state.views.outdated_items += u64::from(outdated);
         executed
     }
 
@@ -303,7 +316,7 @@ impl Transactions {
             let state = self.state();
             let held = state.active.iter().flat_map(|transaction| &transaction.changes);
             let changes: Vec<&Change> =
-                if of_index { state.unindexed.iter().collect() } else { held.collect() };
+                if of_index { state.lagging.iter().collect() } else { held.collect() };
             let mut replacements: Vec<Replacement> = Vec::new();
             for Change { key, before, .. } in changes.into_iter().filter(|c| !c.is_visible()) {
                 // The first change that is not visible decides what is.
@@ -356,7 +369,7 @@ impl Backend for Transactions {
 
 /// Returns whether the index may list an item.
 fn is_indexed(key: &ItemKey) -> bool {
-    matches!(key.sk.as_str(), "PROFILE" | "CONVERSATION")
+    matches!(key.sk.as_str(), "PROFILE" | "CONVERSATION") || key.sk.starts_with("MEMBER#")
 }
 
 fn refusal(error: &str) -> Executed {

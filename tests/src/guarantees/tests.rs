@@ -24,8 +24,13 @@ fn history() -> History {
         "metadata": { "profile_id": "ada", "points": 10 },
     }));
     let polled = Some(messages.clone());
-    let conversation =
-        Conversation { last_seq: 11, messages: Some(messages), polled, deleted: false };
+    let conversation = Conversation {
+        last_seq: 11,
+        messages: Some(messages),
+        polled,
+        deleted: false,
+        private: false,
+    };
     let author = Author { id: "ada".into(), points: Some(10), deleted: false };
     let (authors, conversations) = (vec![author], vec![conversation]);
     History { authors, conversations, posts, ..History::default() }
@@ -48,20 +53,20 @@ fn each_violation_is_found() {
         ("last_seq 12", |h| h.conversations[0].last_seq = 12),
         ("no congratulation", |h| drop(messages(h).pop())),
         ("not due", |h| messages(h)[10]["metadata"]["points"] = json!(20)),
-        ("11 points, earned", |h| h.authors[0].points = Some(11)),
-        ("author 0 is gone", |h| h.authors[0].points = None),
+        ("total 11, messages", |h| h.authors[0].points = Some(11)),
+        ("author 0 is missing", |h| h.authors[0].points = None),
         ("201, but not stored", |h| messages(h)[4]["metadata"]["name"] = json!("other")),
         ("no client posted", |h| drop(h.posts.remove(0))),
         ("stored 1 times instead of 0 to 0", |h| {
             h.posts[0].responses = vec![Response::Refused(503)];
         }),
-        ("Refused(429) without a reason", |h| h.posts[0].responses.push(Response::Refused(429))),
-        ("Gone without a reason", |h| h.posts[0].responses.push(Response::Gone)),
+        ("unexpected response Refused(429)", |h| h.posts[0].responses.push(Response::Refused(429))),
+        ("unexpected response Gone", |h| h.posts[0].responses.push(Response::Gone)),
         ("one key, several messages", |h| {
             let other = h.posts[1].responses[0].clone();
             h.posts[0].responses.push(other);
         }),
-        ("a response with the congratulation None", |h| {
+        ("a response has congratulation None", |h| {
             if let Response::Stored(message) = &mut h.posts[9].responses[0] {
                 message["reward"] = Value::Null;
             }

@@ -1,12 +1,14 @@
 //! Adding, changing and removing members, and moving their read positions.
 //!
-//! A late attempt must not undo what was answered since. So a role changes, and a member is removed,
-//! only as it was read: `written_by` changes with each of these writes. That a member is absent may hold
-//! again, so an addition that was refused after an unanswered attempt has an unknown outcome.
+//! A late attempt must not undo what was answered since. So a role changes, and a member is
+//! removed, only as it was read: `written_by` changes with each of these writes. That a member is
+//! absent may hold again, so an addition that was refused after an unanswered attempt has an
+//! unknown outcome.
 
 use aws_sdk_dynamodb::types::builders::{DeleteBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    AttributeValue, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem, Update,
 };
 use uuid::Uuid;
 
@@ -21,7 +23,8 @@ use crate::table::keys::{Attributes, Key};
 use crate::table::requests::number;
 use crate::table::transactions::{Decision, Slot, Writes};
 use crate::{
-    Caller, ConversationId, Error, Member, NewMember, NewReadPosition, ProfileId, Result, Role, Seq,
+    Caller, ConversationId, Error, Member, NewMember, NewReadPosition, ProfileId, Result, Role,
+    Seq, Visibility,
 };
 
 /// The most transactions that a change of a member sends.
@@ -42,6 +45,7 @@ pub enum PutMember {
 struct Seat<'c> {
     view: View<'c>,
     standing: Standing,
+    /// The profile, perhaps marked deleted.
     profile: Option<ProfileItem>,
     member: Option<MemberItem>,
 }
@@ -86,7 +90,7 @@ impl Table {
         loop {
             let seat = self.read_seat(caller, conversation_id, profile_id).await?;
             let Seat { view, standing, profile, member } = seat;
-            let Some(profile) = profile else {
+            let Some(profile) = ProfileItem::live(profile) else {
                 view.check(standing, Action::Read)?;
                 return Err(Error::invalid("profile_id", "is not the id of a profile"));
             };
@@ -127,11 +131,15 @@ impl Table {
         let mut attempts = self.attempts(Effect::Transaction).limited(MAX_TRANSACTIONS);
         loop {
             let seat = self.read_seat(caller, conversation_id, profile_id).await?;
-            let Some(member) = seat.member else {
-                return seat.view.check(seat.standing, Action::Read);
+            let Some(member) = &seat.member else {
+                seat.view.check(seat.standing, Action::Read)?;
+                if self.is_removed(&mut attempts, &seat).await? {
+                    return Ok(());
+                }
+                continue;
             };
             seat.view.check(seat.standing, Action::RemoveMember { owner: &member.owner })?;
-            if self.try_remove(&mut attempts, &member).await? {
+            if self.try_remove(&mut attempts, member).await? {
                 return Ok(());
             }
         }
@@ -180,6 +188,10 @@ impl Table {
                 .expression_attribute_values(":seq", number(seq.get()));
             let item = match self.send_update(request).await? {
                 Written::Stored(item) => Some(item),
+                Written::Refused { reason: None, undecided: true } => {
+                    let cause = "the position may have moved before the member was removed";
+                    return Err(Error::OutcomeUnknown(cause.into()));
+                }
                 Written::Refused { reason, .. } => reason,
             };
             if let Some(item) = item {
@@ -199,7 +211,8 @@ impl Table {
     ) -> Result<Error> {
         let seat = self.read_seat(caller, conversation_id, profile_id).await?;
         seat.view.check(seat.standing, Action::Read)?;
-        let (Some(member), Some(_)) = (seat.member, seat.profile) else { return Ok(NOT_FOUND) };
+        let profile = ProfileItem::live(seat.profile);
+        let (Some(member), Some(_)) = (seat.member, profile) else { return Ok(NOT_FOUND) };
         seat.view.check(seat.standing, Action::MarkRead { owner: &member.owner })?;
         let last_seq = seat.view.conversation.last_seq;
         Ok(Error::invalid("seq", format!("must not be beyond last_seq, which is {last_seq}")))
@@ -220,14 +233,49 @@ impl Table {
         ];
         let mut found = self.get(keys.clone()).await?;
         let view = View::new(found.take(&keys[0])?, caller)?;
-        let profile = ProfileItem::live(found.take(&keys[1])?);
-        let member = found.take(&keys[2])?;
+        let (profile, member) = (found.take(&keys[1])?, found.take(&keys[2])?);
         let access: Option<AccessItem> = found.take(&keys[3])?;
         Ok(Seat { view, standing: access.unwrap_or_default().standing(), profile, member })
     }
 
-    /// Makes one attempt to remove a member as it was read. Returns whether it is removed; otherwise it
-    /// has to be read again.
+    /// Returns whether a member that was not found has been removed completely; otherwise it has to be
+    /// read again.
+    ///
+    /// Another removal may be visible in part: the member is gone, but its owner can still see the
+    /// conversation. A transaction over both items conflicts with it until it is visible completely.
+    async fn is_removed(&self, attempts: &mut Attempts<'_>, seat: &Seat<'_>) -> Result<bool> {
+        let Some(profile) = &seat.profile else { return Ok(true) };
+        let ConversationItem { id, visibility, .. } = seat.view.conversation;
+        if visibility == Visibility::Public {
+            return Ok(true);
+        }
+        let check = |key: Key, condition: &str| {
+            let check = ConditionCheck::builder()
+                .table_name(&*self.name)
+                .set_key(Some(key.into_attributes()))
+                .condition_expression(condition)
+                .build()
+                .map_err(Error::internal)?;
+            Ok::<_, Error>(TransactWriteItem::builder().condition_check(check).build())
+        };
+        let (member, access) = (Key::member(id, profile.id), Key::access(id, &profile.owner));
+        let any = "attribute_exists(pk) OR attribute_not_exists(pk)";
+        let writes = vec![
+            (Slot::Member, check(member, "attribute_not_exists(pk)")?),
+            (Slot::Access, check(access, any)?),
+        ];
+        match attempts.transact(writes, Uuid::new_v4()).await? {
+            Decision::Committed => Ok(true),
+            Decision::Refused(_) => Ok(false),
+            Decision::Conflict(reasons) => {
+                attempts.pause_after(reasons.into_failure()).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Makes one attempt to remove a member as it was read. Returns whether it is removed;
+    /// otherwise it has to be read again.
     async fn try_remove(&self, attempts: &mut Attempts<'_>, member: &MemberItem) -> Result<bool> {
         let access: Option<AccessItem> =
             self.get_one(Key::access(member.id, &member.owner)).await?;

@@ -45,11 +45,11 @@ impl Table {
         Ok(Page { results, next: ids.last().copied().filter(|_| more) })
     }
 
-    /// Returns a page of the conversations of a profile, most recent activity first, among its 1,000
-    /// newest. An entry that moves between two pages may be missed or repeated.
+    /// Returns a page of the conversations of a profile, most recent activity first, among its
+    /// 1,000 newest. An entry that moves between two pages may be missed or repeated.
     ///
-    /// The conversations are read eventually consistently, the members of the page after them strongly.
-    /// So it shows nothing that was posted after a removal was answered.
+    /// The conversations are read eventually consistently, the members of the page after them
+    /// strongly. So it shows nothing that was posted after a removal was answered.
     pub async fn list_memberships(
         &self,
         caller: &Caller,

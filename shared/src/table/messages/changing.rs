@@ -95,8 +95,9 @@ impl Table {
         change.await.map(drop)
     }
 
-    /// Changes a message if the caller may do this to the messages of its owner. `change` returns the message to store; `None` if nothing changes. It is
-    /// called again if another change was stored first. Returns the message, and whether it was stored.
+    /// Changes a message if the caller may do this to the messages of its owner. `change` returns
+    /// the message to store; `None` if nothing changes. It is called again if another change was
+    /// stored first. Returns the message, and whether it was stored.
     async fn change_message(
         &self,
         caller: &Caller,
@@ -144,8 +145,8 @@ impl Table {
         }
     }
 
-    /// Reads a message that the caller may change, and the conversation's last change. Only messages that
-    /// a profile posted can be changed.
+    /// Reads a message that the caller may change, and the conversation's last change. Only
+    /// messages that a profile posted can be changed.
     async fn read_message_to_change(
         &self,
         caller: &Caller,

@@ -1,14 +1,16 @@
 //! Posting a message: reserve a place, then commit.
 //!
-//! 1. [`Table::create_message`] reads author, conversation and idempotency key, and refuses everything
-//!    that can be refused.
-//! 2. [`Post::reserve`] raises `last_seq` by a plain update, which conflicts with no other.
+//! 1. [`Table::create_message`] reads the author, the conversation and the idempotency key, and
+//!    makes every check that needs no write.
+//! 2. [`Post::reserve`] raises `last_seq` by a plain update. Plain updates do not conflict with
+//!    each other.
 //! 3. [`Post::commit`] stores the message in its place, in one transaction with the point.
 //! 4. [`Post::after_refusal`] decides what follows a failed condition.
 //! 5. [`Post::give_up`] ends the post at its deadline, or after 8 transactions.
 //!
-//! A transaction is undecided while an attempt at it was not answered. Then only the same transaction
-//! may follow, or a void in its place. `docs/RELIABILITY.md` has the reasons.
+//! A transaction is undecided if an attempt at it was not answered and no later response has
+//! decided it. Until it is decided, only the same transaction may follow, or a void in its place.
+//! `docs/RELIABILITY.md` has the reasons.
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
@@ -31,10 +33,10 @@ use crate::{
     Visibility,
 };
 
-/// The most transactions that a post sends.
+/// The maximum number of transactions that a post sends, retries included.
 const MAX_TRANSACTIONS: u32 = 8;
-/// The most places of one conversation that are reserved per second. A partition stores about 310
-/// messages.
+/// The maximum number of places that one conversation admits per second. The write capacity of a
+/// partition is enough for about 310 posts per second.
 const MAX_PLACES_PER_SECOND: u64 = 300;
 
 /// The result of a post.
@@ -42,7 +44,7 @@ const MAX_PLACES_PER_SECOND: u64 = 300;
 pub struct Posted {
     /// The message.
     pub created: Created<PostedMessage>,
-    /// The posts that the author has left; `None` if unlimited.
+    /// The rate limit quota that the author has left; `None` if unlimited.
     pub quota: Option<Quota>,
 }
 
@@ -90,10 +92,11 @@ impl Table {
         }
     }
 
-    /// Returns the response to a repeated post: the message, and the congratulation that it earned, as
-    /// they are now.
+    /// Returns the response to a repeated post: the current state of the message, and of the
+    /// congratulation that it earned.
     ///
-    /// Messages stay while their conversation is live. So an absent one is not visible yet.
+    /// Messages are not removed before their conversation is deleted, so an absent message is not
+    /// visible yet.
     async fn replay_message(
         &self,
         caller: &Caller,
@@ -116,7 +119,7 @@ impl Table {
         let (view, message, reward) = self.await_visible(read).await?;
         let mut authors = self.show(&view, message.author_id).await.map_err(Error::or_gone)?;
         for author in authors.values_mut() {
-            // The profile may be visible with an earlier total.
+            // The profile that was read may not show the point of this message yet.
             author.points = author.points.max(message.points);
         }
         let reward = reward.map(|item| item.into_message(id, &authors)).transpose()?;
@@ -125,8 +128,9 @@ impl Table {
 }
 
 impl Post<'_> {
-    /// Reads author, conversation and idempotency key, and refuses what can be refused, in the order of
-    /// the checks below. Returns the first step, and the conversation if this post opens a new second.
+    /// Reads the author, the conversation and the idempotency key, and makes every check that needs
+    /// no write. The order of the checks matters. Returns the first step, and the current second
+    /// (since 1970) if this post begins a new admission window.
     async fn start(&mut self) -> Result<(Step, Option<i64>)> {
         let conversation = Key::conversation(self.conversation_id);
         let author = Key::profile(self.input.author_id);
@@ -164,7 +168,8 @@ impl Post<'_> {
         Ok((Step::Reserve(Box::new(author)), None))
     }
 
-    /// Returns the author if the caller may post as it. Errors: 404, then 403, then 422 `author_id`.
+    /// Returns the author if the caller may post as it. Errors: 404, then 403, then 422
+    /// `author_id`.
     async fn check_author(
         &self,
         view: &View<'_>,
@@ -183,8 +188,9 @@ impl Post<'_> {
         Ok(author)
     }
 
-    /// Reserves one place, or two if a congratulation is due. An attempt that was not answered may hold
-    /// places too; readers close them later. `window` is set if a new second begins.
+    /// Reserves one place, or two if a congratulation is due. An attempt that was not answered may
+    /// hold places too; readers close them later. `window` is the current second if this post
+    /// begins a new admission window.
     async fn reserve(&mut self, author: Box<ProfileItem>, window: Option<i64>) -> Result<Step> {
         let number = |number: u64| AttributeValue::N(number.to_string());
         let count = if is_rewarded(author.points + 1) { 2 } else { 1 };
@@ -223,7 +229,7 @@ impl Post<'_> {
                         output.attributes().and_then(|item| item.get("last_seq")?.as_n().ok());
                     let last: Option<u64> = last.and_then(|last| last.parse().ok());
                     let last =
-                        last.ok_or_else(|| Error::internal("a reservation without place"))?;
+                        last.ok_or_else(|| Error::internal("a reservation without last_seq"))?;
                     let places = Places {
                         conversation_id: self.conversation_id,
                         first: Seq::new(last + 1 - count),
@@ -240,7 +246,7 @@ impl Post<'_> {
                 return Err(Error::NotFound(ConversationItem::KIND));
             }
             match classify(error) {
-                // Under overload the commits need the partition's capacity.
+                // Not retried: under overload the commits need the partition's capacity.
                 Failure::Throttled(cause) => return Err(Error::Unavailable(cause)),
                 failure => attempts.pause_after(failure).await?,
             }
@@ -265,7 +271,7 @@ impl Post<'_> {
 
     /// Returns the response to a stored message. Closes the second place if no congratulation is due.
     ///
-    /// It reads nothing, so a post is answered 201 also if its conversation was deleted meanwhile.
+    /// Reads nothing, so the response is 201 even if the conversation was deleted in the meantime.
     async fn stored(&self, draft: Draft) -> Result<Step> {
         if draft.reward.is_none() {
             self.close(draft.places.second).await;
@@ -276,7 +282,8 @@ impl Post<'_> {
         Ok(Step::Done(Box::new(Posted { created, quota })))
     }
 
-    /// Decides what follows a failed condition. The order matters.
+    /// Decides what follows a failed condition. The order of the checks matters; see "After a
+    /// refusal" in `docs/RELIABILITY.md`.
     async fn after_refusal(&mut self, draft: Draft, reasons: Reasons) -> Result<Step> {
         let message: Option<Option<MessageItem>> = reasons.refused(Slot::Message)?;
         if let Some(Some(message)) = &message
@@ -313,8 +320,8 @@ impl Post<'_> {
         }
     }
 
-    /// Pauses and reads the author again: after a conflict, another post of the same author is likely
-    /// to have changed the total.
+    /// Pauses and reads the author again. After a conflict, the total has probably changed, because
+    /// another post of the same author is the usual cause.
     async fn after_conflict(&mut self, places: Places, reasons: Reasons) -> Result<Step> {
         let read = match self.attempts.pause_after(reasons.into_failure()).await {
             Ok(()) => self.table.get_one(Key::profile(self.input.author_id)).await,
@@ -331,8 +338,8 @@ impl Post<'_> {
         self.commit_or_reserve(author, places).await
     }
 
-    /// Returns the step that follows when the author's total may have changed. If a congratulation is
-    /// due now and has no place, voids the place and reserves two.
+    /// Returns the next step after the author's total may have changed. If a congratulation is due
+    /// now and has no place, closes the place of the message, so that two can be reserved.
     async fn commit_or_reserve(&self, author: Box<ProfileItem>, places: Places) -> Result<Step> {
         if is_rewarded(author.points + 1) && places.second.is_none() {
             self.close([places.first]).await;
@@ -341,7 +348,7 @@ impl Post<'_> {
         Ok(Step::Commit(author, places))
     }
 
-    /// Returns the author as read again. If the author is gone, closes the places and fails.
+    /// Returns the author that was read again. If it is absent, closes the places and fails.
     async fn author_or_close(
         &self,
         current: Option<ProfileItem>,
@@ -356,8 +363,8 @@ impl Post<'_> {
         }
     }
 
-    /// Ends the post. If it is undecided, a void in its place makes sure that it can no longer be
-    /// committed.
+    /// Ends the post. If the transaction is undecided, puts a void into its place, so that it can
+    /// no longer be committed.
     async fn give_up(&mut self, draft: Draft, error: Error) -> Result<Step> {
         let places = draft.places;
         let Error::OutcomeUnknown(cause) = error else {
@@ -383,7 +390,7 @@ impl Post<'_> {
         }
     }
 
-    /// Returns the response to a repeat of an earlier post. `author` tells what may still be posted.
+    /// Returns the response to a repeat of an earlier post. `author` is used only for the quota.
     async fn replay(&self, seq: Seq, author: Option<&ProfileItem>) -> Result<Step> {
         let replay = self.table.replay_message(self.caller, self.conversation_id, seq);
         let created = Created { resource: replay.await?, replayed: true };

@@ -1,8 +1,10 @@
 //! Reading messages: pages without gaps.
 //!
-//! A gap may still be filled, so no page shows what is above one. An old gap is closed by the reader.
-//! At a young one a page of `after` ends, a page of `before` waits, and the newest page continues below
-//! it. A page covers only its own places.
+//! A gap is a reserved `seq` whose message is not stored yet; see [`super::gaps`]. The message may
+//! still arrive, so no page contains a gap. The reader closes an old gap in its page. At a young
+//! gap, a page of `after` ends; a page of `before` waits until the gap is filled or old; the newest
+//! page leaves out what is above the gap and continues below it. Gaps outside a page's range do not
+//! affect it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
@@ -69,7 +71,7 @@ impl Table {
             PageStart::Newest => {
                 self.query_messages(id, 1..=Seq::MAX, Descending, limit.get()).await
             }
-            // One more: the message at `before` dates a gap below it.
+            // One message more: the age of the message at `before` tells the age of a gap below it.
             PageStart::Before(before) => {
                 self.query_messages(id, 1..=before.get(), Descending, limit.get() + 1).await
             }
@@ -80,8 +82,8 @@ impl Table {
         }
     }
 
-    /// Returns a page of a conversation, from the messages of its first read. The caller may only see it
-    /// after [`Table::show`] has checked access.
+    /// Returns a page of a conversation, from the messages of its first read. The caller may only
+    /// see it after [`Table::show`] has checked access.
     pub(in crate::table) async fn page(
         &self,
         view: &View<'_>,
@@ -103,7 +105,8 @@ impl Table {
         }
     }
 
-    /// Returns the unbroken run of messages above `after`, at most `most`. Closes old gaps in it.
+    /// Returns the messages from `after` + 1 up to the first gap that stays open, at most `most`.
+    /// Closes old gaps. `messages` are the stored messages above `after`, ascending.
     pub(in crate::table) async fn unbroken_run(
         &self,
         view: &View<'_>,
@@ -131,7 +134,8 @@ impl Table {
         Ok(run)
     }
 
-    /// Closes a gap if it is old and the caller may see the conversation. Returns what is stored there; `None` if the gap stays open.
+    /// Closes a gap if it is old and the caller may see the conversation. Returns what is stored
+    /// there; `None` if the gap stays open.
     async fn close_old_gap(
         &self,
         view: &View<'_>,
@@ -145,8 +149,8 @@ impl Table {
         self.close_gap(view.conversation.id, seq).await
     }
 
-    /// Returns the newest page of the places up to `most`: the newest messages below the lowest young
-    /// gap. Nothing is stored above `most`.
+    /// Returns the newest page: the newest messages, up to the place `most`, that have no open gap
+    /// below them on the page. The caller knows that nothing is stored above `most`.
     async fn newest_page(
         &self,
         view: &View<'_>,
@@ -168,7 +172,8 @@ impl Table {
         Ok(MessagePage { items: Vec::new(), next: None })
     }
 
-    /// Returns the page below `before`. Waits until it has no gap.
+    /// Returns the page below `before`. Waits until it has no gap, or fails at the deadline. If
+    /// nothing is stored at or above `before`, returns the newest page below it without waiting.
     async fn older_page(
         &self,
         view: &View<'_>,
@@ -200,14 +205,15 @@ impl Table {
             if filled.lowest_gap.is_none() {
                 return Ok(filled.into_page());
             }
-            attempts.pause_after(Failure::Refused("a young gap".into())).await?;
+            attempts.pause_after(Failure::Refused("a gap is too young to close".into())).await?;
             messages =
                 self.first_read(view.conversation.id, PageStart::Before(before), limit).await?;
         }
     }
 
-    /// Fills the places from `top` down, at most `limit`, with the messages found, and closes the old
-    /// gaps among them, in ascending order. `beyond` is the oldest message read above `top`.
+    /// Assigns `messages` to the `limit` places from `top` down, and closes old gaps among these
+    /// places in ascending order, until a gap stays open. `beyond` is the oldest `created_at` among
+    /// the messages read above `top`.
     async fn fill(
         &self,
         view: &View<'_>,
@@ -236,7 +242,7 @@ impl Table {
         Ok(filled)
     }
 
-    /// Reads the visible messages of some places, at most `most`.
+    /// Reads the messages that are stored in `places`, at most `most`, strongly consistent.
     pub(in crate::table) async fn query_messages(
         &self,
         id: ConversationId,
@@ -253,9 +259,10 @@ impl Table {
     }
 }
 
-/// The places of a page, from the top to the bottom.
+/// The messages in the places of a page.
 struct Filled {
     messages: BTreeMap<Seq, MessageItem>,
+    /// The lowest gap that stayed open. Gaps above it were not closed.
     lowest_gap: Option<Seq>,
 }
 
