@@ -8,13 +8,25 @@ use crate::{ConversationId, Profile, ProfileId, Seq, Time};
 
 /// Who may see a conversation. It never changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Visibility {
     /// Everyone; it is listed.
     #[default]
     Public,
     /// The owners of its members, its own owner, and administrators. It is in no list but theirs.
     Private,
+}
+
+impl TryFrom<String> for Visibility {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match &*name {
+            "public" => Ok(Self::Public),
+            "private" => Ok(Self::Private),
+            _ => Err("must be public or private"),
+        }
+    }
 }
 
 /// A conversation as clients see it.

@@ -16,8 +16,8 @@ pub type FieldErrors = BTreeMap<String, Vec<String>>;
 /// Why a request failed. The text of each error is for the client.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The caller may not change the resource, which another caller owns.
-    #[error("Only the owner or an administrator may change this resource or post as this profile.")]
+    /// Another caller owns the resource or the profile.
+    #[error("Another caller owns this resource or profile, and only its owner may do this.")]
     Forbidden,
     /// The caller is not a moderator of the conversation.
     #[error("Only a moderator of this conversation may do this.")]

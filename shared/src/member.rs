@@ -11,7 +11,7 @@ use crate::{ConversationId, Profile, ProfileId, Seq, Time};
 
 /// The role of a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum Role {
     /// Adds and removes members, sets roles, renames the conversation, and deletes messages of
     /// others.
@@ -19,6 +19,18 @@ pub enum Role {
     /// Reads and posts.
     #[default]
     Member,
+}
+
+impl TryFrom<String> for Role {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match &*name {
+            "moderator" => Ok(Self::Moderator),
+            "member" => Ok(Self::Member),
+            _ => Err("must be moderator or member"),
+        }
+    }
 }
 
 /// A member of a conversation as clients see it.

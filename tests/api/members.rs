@@ -100,10 +100,32 @@ async fn a_private_conversation_is_in_no_list_and_stays_private() {
     assert_eq!(each(&listed, "id"), [id(&public)]);
     let opened = ada.send("PATCH", &private, &json!({ "visibility": "public" })).await;
     assert_eq!(opened.invalid_fields(), ["visibility"]);
-    for visibility in [json!("secret"), Value::Null] {
+    for visibility in [json!("secret"), json!({ "private": null }), Value::Null] {
         let body = json!({ "subject": "s", "author_id": ada.profile, "visibility": visibility });
         let created = ada.send("POST", "/conversations", &body).await;
         assert_eq!(created.invalid_fields(), ["visibility"]);
+    }
+}
+
+#[tokio::test]
+async fn an_invalid_role_or_position_is_explained_in_words_of_the_api() {
+    let (_stage, ada, bob) = people().await;
+    let conversation = ada.create("public").await;
+    let path = format!("{conversation}/members/{}", bob.profile);
+    for (role, reason) in [
+        (json!("owner"), "must be moderator or member"),
+        (json!(1), "must be a string"),
+        (json!({ "moderator": null }), "must be a string"),
+        (Value::Null, "must be a string"),
+    ] {
+        let put = ada.send("PUT", &path, &json!({ "role": role })).await;
+        assert_eq!(put.problem(422)["errors"], json!({ "role": [reason] }));
+    }
+    let reason = "must be a whole number from 0 to 999999999999";
+    let invalid = [json!(-1), json!(1.5), json!("1"), json!(1_000_000_000_000_u64), Value::Null];
+    for seq in invalid.into_iter().chain([json!([1])]) {
+        let put = bob.send("PUT", &format!("{path}/read"), &json!({ "seq": seq })).await;
+        assert_eq!(put.problem(422)["errors"], json!({ "seq": [reason] }), "{seq}");
     }
 }
 

@@ -19,7 +19,7 @@ const ROLES: [Option<&str>; 4] = [None, None, Some("member"), Some("moderator")]
 /// Adds and removes members, sets roles, joins and leaves.
 pub(crate) async fn manager(world: Arc<World>, mut rng: Rng, conversation: usize) {
     for _ in 0..rng.u32(2..12) {
-        world.pause(&mut rng, 700).await;
+        world.pause(&mut rng, 500).await;
         let candidate = draw_candidate(&world, &mut rng);
         let by = match rng.u32(..4) {
             0 => world.draw_user(&mut rng),

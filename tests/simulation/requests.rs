@@ -8,7 +8,7 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Context, Request, RequestExt, Response};
 use serde_json::{Value, json};
 
-/// The `sub` of each user. One is a prefix of others.
+/// The `sub` of each user. The first is a prefix of two others.
 pub(crate) const SUBJECTS: [&str; 4] = ["ann", "ann#", "ann%23", "änn"];
 
 /// The number of users.

@@ -206,8 +206,10 @@ fn start_writers(world: &Arc<World>, rng: &mut Rng) -> Vec<JoinHandle<()>> {
         writers.push(tokio::spawn(members::member(world.clone(), rng.fork(), user)));
     }
     for conversation in 0..world.conversations.len() {
-        let manager = members::manager(world.clone(), rng.fork(), conversation);
-        writers.push(tokio::spawn(manager));
+        for _ in 0..rng.u32(1..=3) {
+            let manager = members::manager(world.clone(), rng.fork(), conversation);
+            writers.push(tokio::spawn(manager));
+        }
         writers.push(tokio::spawn(members::race(world.clone(), rng.fork(), conversation)));
     }
     writers.push(tokio::spawn(creators::creator(world.clone(), rng.fork())));

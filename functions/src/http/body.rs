@@ -5,6 +5,8 @@
 //! or an unknown field. So the body is read as an object, and its fields are taken one by one.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -62,6 +64,19 @@ impl Fields {
     pub fn required<T: DeserializeOwned>(&mut self, name: &str) -> shared::Result<T> {
         match self.left.remove(name) {
             Some(value) => self.read(name, &value),
+            None => Err(self.reject(name, "is required".into())),
+        }
+    }
+
+    /// Takes a number that must be present.
+    pub fn required_number<T>(&mut self, name: &str) -> shared::Result<T>
+    where
+        T: FromStr<Err: Display>,
+    {
+        match self.left.remove(name) {
+            Some(value) => {
+                value.get().parse().map_err(|e: T::Err| self.reject(name, e.to_string()))
+            }
             None => Err(self.reject(name, "is required".into())),
         }
     }

@@ -113,7 +113,7 @@ fn new_member(mut fields: Fields) -> Result<NewMember> {
 }
 
 fn new_read_position(mut fields: Fields) -> Result<NewReadPosition> {
-    let seq = fields.required("seq");
+    let seq = fields.required_number("seq");
     fields.finish()?;
     Ok(NewReadPosition { seq: seq? })
 }

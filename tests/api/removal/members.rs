@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shared::{Error, IfMatch, Limit, NewMember, NewReadPosition, Result, Role, Seq};
 
-use super::{Private, ada, bob, is_hidden, message};
+use super::{Private, ada, bob, is_hidden, message, profile};
 use tests::recorder::{Fault, Gate};
 
 /// Holds a change at its transaction, makes another one, and lets the first go on.
@@ -157,4 +157,46 @@ async fn a_member_added_to_a_conversation_that_is_being_deleted_is_purged_with_i
     private.stage.clock.advance(Duration::from_secs(600));
     assert_eq!(private.stage.purge().await.removed, 1);
     assert!(private.stage.items(&id.to_string()).is_empty());
+}
+
+/// An unanswered removal that was refused because of the number of the owner's members may be
+/// committed late, when that number is right again. So nobody is told that it was in vain.
+#[tokio::test]
+async fn a_removal_that_may_still_be_committed_has_an_unknown_outcome() {
+    let private = Private::create().await;
+    let (table, id, bobs) = (private.table(), private.id, private.bob);
+    let second = profile(&table, &bob()).await;
+    let (gate, made) = (Gate::default(), AtomicUsize::new(0));
+    let held = gate.clone();
+    private.stage.recorder.inject(move |operation, _| match operation {
+        "TransactWriteItems" if made.fetch_add(1, Ordering::Relaxed) == 0 => Fault::RequestLost,
+        "TransactWriteItems" => Fault::Held(held.clone()),
+        _ => Fault::None,
+    });
+    let remove = tokio::spawn(async move { table.delete_member(&ada(), id, bobs).await });
+    gate.arrival().await;
+    private.stage.recorder.clear();
+    // Bob has two members now, and the removal has been built for the only one.
+    let added = private.table().put_member(&ada(), id, second, NewMember::default()).await;
+    added.expect("added");
+    let deleted = private.table().delete_conversation(&ada(), id, &IfMatch::Any).await;
+    deleted.expect("deleted");
+    gate.open();
+    let removed = remove.await.expect("no panic");
+    assert!(matches!(removed, Err(Error::OutcomeUnknown(_))), "{removed:?}");
+}
+
+#[tokio::test]
+async fn a_read_position_moves_although_the_member_was_removed_and_added_meanwhile() {
+    let private = Private::create().await;
+    let (table, id, profile) = (private.table(), private.id, private.bob);
+    private.remove().await.expect("removed");
+    let seq = NewReadPosition { seq: Seq::new(1) };
+    let mark = async move { table.mark_read(&bob(), id, profile, seq).await };
+    // The second read is for the reason of the refusal.
+    let (mark, gate) = private.hold("BatchGetItem", 2, mark).await;
+    private.put(Role::Member).await.expect("added");
+    gate.open();
+    let member = mark.await.expect("no panic").expect("moved");
+    assert_eq!(member.read_seq, Some(Seq::new(1)));
 }

@@ -79,13 +79,14 @@ fn operations(chat: &Chat) -> Vec<(&'static str, f64, f64, Operation<'_>)> {
             .list_profiles(anyone, fifty, None)),
         operation!("newest 50 conversations", 52.0, 0.0, |table| table
             .list_conversations(anyone, fifty, None)),
-        // Two units for the item, in a transaction, and one for the index.
-        operation!("create a profile", 0.0, 3.0, |table| table.create_profile(
+        // Two units for each item, in a transaction: the profile and the entry of its owner's list, or
+        // the conversation, its first member and the access of that. One unit for each in the index.
+        operation!("create a profile", 0.0, 5.0, |table| table.create_profile(
             anyone,
             new_profile(),
             None
         )),
-        operation!("open a conversation", 1.0, 3.0, |table| {
+        operation!("open a conversation", 1.0, 8.0, |table| {
             table.create_conversation(anyone, new_conversation(author), None)
         }),
     ]

@@ -27,7 +27,8 @@ use crate::{
     Seq, Visibility,
 };
 
-/// The most transactions that a change of a member sends.
+/// The most transactions that a change of a member sends, and the most attempts to move a read
+/// position.
 const MAX_TRANSACTIONS: u32 = 8;
 
 const NOT_FOUND: Error = Error::NotFound(MemberItem::KIND);
@@ -130,19 +131,34 @@ impl Table {
     ) -> Result<()> {
         let mut attempts = self.attempts(Effect::Transaction).limited(MAX_TRANSACTIONS);
         loop {
-            let seat = self.read_seat(caller, conversation_id, profile_id).await?;
-            let Some(member) = &seat.member else {
-                seat.view.check(seat.standing, Action::Read)?;
-                if self.is_removed(&mut attempts, &seat).await? {
-                    return Ok(());
+            match self.try_delete(&mut attempts, caller, conversation_id, profile_id).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                // The removal itself may be the reason.
+                Err(error) if attempts.is_undecided() => {
+                    return Err(Error::OutcomeUnknown(error.into()));
                 }
-                continue;
-            };
-            seat.view.check(seat.standing, Action::RemoveMember { owner: &member.owner })?;
-            if self.try_remove(&mut attempts, member).await? {
-                return Ok(());
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Reads a member and makes one attempt to remove it. Returns whether it is gone; otherwise it
+    /// has to be read again.
+    async fn try_delete(
+        &self,
+        attempts: &mut Attempts<'_>,
+        caller: &Caller,
+        conversation_id: ConversationId,
+        profile_id: ProfileId,
+    ) -> Result<bool> {
+        let seat = self.read_seat(caller, conversation_id, profile_id).await?;
+        let Some(member) = &seat.member else {
+            seat.view.check(seat.standing, Action::Read)?;
+            return self.is_removed(attempts, &seat).await;
+        };
+        seat.view.check(seat.standing, Action::RemoveMember { owner: &member.owner })?;
+        self.try_remove(attempts, member).await
     }
 
     /// Removes a member, by its key, unless it is gone.
@@ -166,56 +182,73 @@ impl Table {
         profile_id: ProfileId,
         NewReadPosition { seq }: NewReadPosition,
     ) -> Result<Member> {
+        for _ in 0..MAX_TRANSACTIONS {
+            if let Some(member) = self.try_mark(caller, conversation_id, profile_id, seq).await? {
+                return Ok(member);
+            }
+            if let Some(error) = self.refuse_mark(caller, conversation_id, profile_id, seq).await? {
+                return Err(error);
+            }
+        }
+        Err(Error::Unavailable("the member was added and removed again and again".into()))
+    }
+
+    /// Moves a read position. Returns `None` if the member was absent, or not the caller's, or `seq`
+    /// beyond the last message.
+    async fn try_mark(
+        &self,
+        caller: &Caller,
+        conversation_id: ConversationId,
+        profile_id: ProfileId,
+        seq: Seq,
+    ) -> Result<Option<Member>> {
         let keys = [Key::conversation(conversation_id), Key::profile(profile_id)];
         let mut found = self.get(keys.clone()).await?;
         let view = View::new(found.take(&keys[0])?, caller)?;
         let last_seq = view.conversation.last_seq;
         let profile = ProfileItem::live(found.take(&keys[1])?);
-        let own = profile.filter(|profile| caller.is_owner(&profile.owner));
         // The owner of a member may see the conversation, so the member is all that is missing.
-        if let Some(profile) = own
-            && seq <= last_seq
-        {
-            let member = Key::member(conversation_id, profile_id);
-            let request = self
-                .client
-                .update_item()
-                .table_name(&*self.name)
-                .set_key(Some(member.into_attributes()))
-                .update_expression("SET read_seq = :seq")
-                // False if the member is absent.
-                .condition_expression("read_seq < :seq")
-                .expression_attribute_values(":seq", number(seq.get()));
-            let item = match self.send_update(request).await? {
-                Written::Stored(item) => Some(item),
-                Written::Refused { reason: None, undecided: true } => {
-                    let cause = "the position may have moved before the member was removed";
-                    return Err(Error::OutcomeUnknown(cause.into()));
-                }
-                Written::Refused { reason, .. } => reason,
-            };
-            if let Some(item) = item {
-                let item: MemberItem = from_attributes(item)?;
-                return Ok(item.into_member(caller, profile.into(), last_seq));
+        let own = profile.filter(|profile| caller.is_owner(&profile.owner) && seq <= last_seq);
+        let Some(profile) = own else { return Ok(None) };
+        let request = self
+            .client
+            .update_item()
+            .table_name(&*self.name)
+            .set_key(Some(Key::member(conversation_id, profile_id).into_attributes()))
+            .update_expression("SET read_seq = :seq")
+            // False if the member is absent.
+            .condition_expression("read_seq < :seq")
+            .expression_attribute_values(":seq", number(seq.get()));
+        let item = match self.send_update(request).await? {
+            Written::Stored(item) => item,
+            Written::Refused { reason: Some(item), .. } => item,
+            Written::Refused { reason: None, undecided: true } => {
+                let cause = "the position may have moved before the member was removed";
+                return Err(Error::OutcomeUnknown(cause.into()));
             }
-        }
-        Err(self.refuse_mark(caller, conversation_id, profile_id).await?)
+            Written::Refused { reason: None, undecided: false } => return Ok(None),
+        };
+        let item: MemberItem = from_attributes(item)?;
+        Ok(Some(item.into_member(caller, profile.into(), last_seq)))
     }
 
-    /// Returns why a read position was not moved: 404, then 403, then 422 `seq`.
+    /// Returns why a read position was not moved: 404, then 403, then 422 `seq`. `None` if there is
+    /// no reason any more.
     async fn refuse_mark(
         &self,
         caller: &Caller,
         conversation_id: ConversationId,
         profile_id: ProfileId,
-    ) -> Result<Error> {
+        seq: Seq,
+    ) -> Result<Option<Error>> {
         let seat = self.read_seat(caller, conversation_id, profile_id).await?;
         seat.view.check(seat.standing, Action::Read)?;
         let profile = ProfileItem::live(seat.profile);
-        let (Some(member), Some(_)) = (seat.member, profile) else { return Ok(NOT_FOUND) };
+        let (Some(member), Some(_)) = (seat.member, profile) else { return Ok(Some(NOT_FOUND)) };
         seat.view.check(seat.standing, Action::MarkRead { owner: &member.owner })?;
         let last_seq = seat.view.conversation.last_seq;
-        Ok(Error::invalid("seq", format!("must not be beyond last_seq, which is {last_seq}")))
+        let beyond = || format!("must not be beyond last_seq, which is {last_seq}");
+        Ok((seq > last_seq).then(|| Error::invalid("seq", beyond())))
     }
 
     /// Reads a conversation, a profile, its member, and what the caller's profiles are.
@@ -282,7 +315,14 @@ impl Table {
         let writes = self.removal(member, access.unwrap_or_default())?;
         let reasons = match attempts.transact(writes, Uuid::new_v4()).await? {
             Decision::Committed => return Ok(true),
-            Decision::Refused(reasons) | Decision::Conflict(reasons) => reasons,
+            Decision::Refused(reasons) => {
+                // The number of the owner's members may become right again, for an earlier attempt
+                // too. `written_by` never does.
+                let decided = reasons.refused::<MemberItem>(Slot::Member)?.is_some();
+                attempts.set_undecided(reasons.is_undecided() && !decided);
+                reasons
+            }
+            Decision::Conflict(reasons) => reasons,
         };
         if let Some(None) = reasons.refused::<AccessItem>(Slot::Access)? {
             // The purge is removing the conversation.
