@@ -129,6 +129,26 @@ fn two_stacks_fit_into_one_account_and_region() {
     }
 }
 
+/// A domain cannot hold an HTTP API and a WebSocket API.
+#[test]
+fn each_api_can_have_a_domain_of_its_own() {
+    let (template, resources) = (yaml(), all_resources());
+    for (prefix, stage) in [("", "ApiApiGatewayDefaultStage"), ("Live", "LiveApi.Stage")] {
+        let (domain, parameter) = (format!("{prefix}Domain"), format!("{prefix}DomainName"));
+        let (mapping, condition) = (format!("{domain}Mapping"), format!("Has{domain}"));
+        assert_eq!(template["Parameters"][&parameter]["Default"], "", "{parameter} is optional");
+        assert_eq!(template["Conditions"][&condition], json!([[parameter, ""]]));
+        assert_eq!(resources[&domain]["Properties"]["DomainName"], parameter);
+        let maps = json!({ "ApiId": format!("{prefix}Api"), "DomainName": domain, "Stage": stage });
+        assert_eq!(resources[&mapping]["Properties"], maps);
+        for name in [domain, mapping] {
+            assert_eq!(resources[&name]["Condition"], condition, "{name}");
+        }
+    }
+    let rule = &template["Rules"]["LiveDomain"]["Assertions"][0]["Assert"];
+    assert_eq!(rule, &json!([[["CertificateArn", ""]], [["LiveDomainName", "DomainName"]]]));
+}
+
 #[test]
 fn no_template_depends_on_the_partition() {
     for template in [TEMPLATE, STATE] {

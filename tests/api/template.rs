@@ -203,6 +203,21 @@ fn the_websocket_api_routes_each_frame_to_the_alias_of_its_function() {
 }
 
 #[test]
+fn tickets_and_frames_use_the_address_of_the_websocket_api() {
+    let api = "${LiveApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/live";
+    let live = json!(["HasLiveDomain", "wss://${LiveDomainName}", format!("wss://{api}")]);
+    assert_eq!(yaml()["Outputs"]["LiveUrl"]["Value"], live);
+    for (name, function) in functions() {
+        let variables = &function["Properties"]["Environment"]["Variables"];
+        let opens = if name == "create-ticket" { live.clone() } else { Value::Null };
+        assert_eq!(variables["LIVE_URL"], opens, "{name}");
+        let sends = ["subscribe", "unsubscribe", "watch", "deliver"].contains(&&*name);
+        let sends = if sends { json!(format!("https://{api}")) } else { Value::Null };
+        assert_eq!(variables["CONNECTIONS_URL"], sends, "{name}");
+    }
+}
+
+#[test]
 fn the_stream_is_read_as_live_delivery_needs_it() {
     let mapping = &properties("AWS::Lambda::EventSourceMapping")["DeliverStream"];
     let failures = json!({ "OnFailure": { "Destination": "FailedDeliveries.Arn" } });
