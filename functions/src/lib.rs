@@ -5,12 +5,14 @@
 //!
 //! - [`operations`]: the list of all operations
 //! - [`http`]: requests, responses, errors, and the handlers by resource
+//! - [`live`]: live delivery
 //! - [`jobs`]: scheduled work
 //! - [`runtime`]: what each binary in `src/bin` calls
 //! - [`log`]: the log's format
 
 pub mod http;
 pub mod jobs;
+pub mod live;
 pub mod log;
 pub mod operations;
 pub mod runtime;

@@ -1,7 +1,7 @@
 //! The list of all HTTP operations that use the table.
 
 use crate::http::auth::{READ_SCOPE, WRITE_SCOPE};
-use crate::http::{Operation, conversations, members, messages, profiles};
+use crate::http::{Operation, conversations, members, messages, profiles, tickets};
 
 /// Declares each operation once: its constant, its handler, its scope, its query parameters.
 macro_rules! operations {
@@ -48,6 +48,7 @@ operations! {
     GET_MESSAGE = messages::get_message, READ_SCOPE, [];
     UPDATE_MESSAGE = messages::update_message, WRITE_SCOPE, [];
     DELETE_MESSAGE = messages::delete_message, WRITE_SCOPE, [];
+    CREATE_TICKET = tickets::create_ticket, READ_SCOPE, [];
 }
 
 /// Returns the operation of a Lambda function, by the function's name in `template.yaml`.

@@ -4,10 +4,13 @@ use std::future::Future;
 
 use lambda_http::{Body, Error, LambdaEvent, Request, Response, lambda_runtime, service_fn};
 use serde::de::IgnoredAny;
+use serde_json::json;
 use shared::Table;
 
 use crate::http::invocation::deadline;
 use crate::http::{Auth, Operation, event};
+use crate::live::event::logged;
+use crate::live::{Publisher, SocketEvent, StreamEvent, deliver};
 use crate::log;
 
 /// Serves one operation. Before the first event it connects to the table by a read, so the function
@@ -50,6 +53,52 @@ where
     lambda_runtime::run(service_fn(move |event: LambdaEvent<IgnoredAny>| async move {
         let table = table.for_request(deadline(&event.context));
         Box::pin(job(table)).await.map_err(|error| Error::from(error.chain()))
+    }))
+    .await
+}
+
+/// Serves a function that opens or ends connections.
+pub async fn serve_connections<F>(handler: fn(Table, SocketEvent) -> F) -> Result<(), Error>
+where
+    F: Future<Output = u16>,
+{
+    log::init();
+    let table = &Table::from_env()?;
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<SocketEvent>| async move {
+        let (event, context) = event.into_parts();
+        let table = table.for_request(deadline(&context));
+        let handling = Box::pin(handler(table.clone(), event));
+        Ok::<_, Error>(json!({ "statusCode": logged(&context, &table, handling).await }))
+    }))
+    .await
+}
+
+/// Serves a function that answers frames.
+pub async fn serve_frames<F>(handler: fn(Table, Publisher, SocketEvent) -> F) -> Result<(), Error>
+where
+    F: Future<Output = u16>,
+{
+    log::init();
+    let (table, publisher) = (&Table::from_env()?, &Publisher::from_env()?);
+    table.warm_up().await;
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<SocketEvent>| async move {
+        let (event, context) = event.into_parts();
+        let table = table.for_request(deadline(&context));
+        let handling = Box::pin(handler(table.clone(), publisher.clone(), event));
+        Ok::<_, Error>(json!({ "statusCode": logged(&context, &table, handling).await }))
+    }))
+    .await
+}
+
+/// Serves `deliver`, which gets the records of the table's stream.
+pub async fn serve_stream() -> Result<(), Error> {
+    log::init();
+    let (table, publisher) = (&Table::from_env()?, &Publisher::from_env()?);
+    table.warm_up().await;
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<StreamEvent>| async move {
+        let (event, context) = event.into_parts();
+        let table = table.for_request(deadline(&context));
+        Ok::<_, Error>(Box::pin(deliver(table, publisher.clone(), event)).await)
     }))
     .await
 }

@@ -24,10 +24,41 @@ use tokio::net::TcpListener;
 
 use crate::database_file;
 use crate::hosts::{AllowedHosts, error_response, misdirected};
+use crate::live::stream::Tap;
 
 /// The largest request that DynamoDB accepts, in bytes. Source: `BatchWriteItem` in its API
 /// reference.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;
+
+/// The engine: a database, and the stream of its writes if something follows it.
+#[derive(Clone)]
+pub struct Engine {
+    database: Database,
+    tap: Option<Tap>,
+}
+
+impl Engine {
+    /// Returns an engine that records its writes.
+    #[must_use]
+    pub fn tapped(database: Database, tap: Tap) -> Self {
+        Self { database, tap: Some(tap) }
+    }
+
+    /// Executes a request, as [`answer`] does.
+    fn answer(&self, target: &str, body: &[u8]) -> (u16, String) {
+        let answered = answer(&self.database, target, body);
+        if let (200, Some(tap)) = (answered.0, &self.tap) {
+            tap.record(target.rsplit('.').next().unwrap_or_default(), body);
+        }
+        answered
+    }
+}
+
+impl From<Database> for Engine {
+    fn from(database: Database) -> Self {
+        Self { database, tap: None }
+    }
+}
 
 /// Opens a database in a file, or in memory without a file.
 ///
@@ -40,25 +71,26 @@ pub fn open(file: Option<&Path>) -> Result<Database, String> {
     }
 }
 
-/// Serves a database in the background. Returns its endpoint.
+/// Serves an engine in the background. Returns its endpoint.
 ///
 /// Other programs on this machine may use the port, web pages may not: requests with an `Origin`
 /// header or to a foreign host are refused. The engine's own server would answer every preflight.
 ///
 /// # Errors
 /// The listener has no address.
-pub fn serve(listener: TcpListener, database: Database) -> Result<String, String> {
+pub fn serve(listener: TcpListener, engine: impl Into<Engine>) -> Result<String, String> {
+    let engine = engine.into();
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let router = Router::new().fallback(move |request: Request<Body>| {
-        let database = database.clone();
-        async move { respond(&database, request).await }
+        let engine = engine.clone();
+        async move { respond(&engine, request).await }
     });
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(format!("http://{address}"))
 }
 
 /// Responds to an HTTP request on the engine's port.
-async fn respond(database: &Database, request: Request<Body>) -> Response<Body> {
+async fn respond(engine: &Engine, request: Request<Body>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     if !AllowedHosts::default().with_containers().allow(&parts.headers) {
         return misdirected();
@@ -73,7 +105,7 @@ async fn respond(database: &Database, request: Request<Body>) -> Response<Body> 
         return error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
     };
     let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
-    let (status, json) = answer(database, target.unwrap_or_default(), &body);
+    let (status, json) = engine.answer(target.unwrap_or_default(), &body);
     let mut response = Response::new(Body::from(json));
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -82,15 +114,16 @@ async fn respond(database: &Database, request: Request<Body>) -> Response<Body> 
     response
 }
 
-/// Returns an HTTP client for the SDK whose requests this database answers in the same process.
+/// Returns an HTTP client for the SDK whose requests this engine answers in the same process.
 ///
 /// A request is executed and answered when its future is first polled. So on one thread nothing
 /// else happens in between, and every run is the same.
 #[must_use]
-pub fn client(database: Database) -> SharedHttpClient {
+pub fn client(engine: impl Into<Engine>) -> SharedHttpClient {
+    let engine = engine.into();
     answered_by(move |target, body| {
-        let database = database.clone();
-        async move { Some(answer(&database, &target, &body)) }
+        let engine = engine.clone();
+        async move { Some(engine.answer(&target, &body)) }
     })
 }
 

@@ -31,6 +31,7 @@ use uuid::Uuid;
 use crate::authorizer::{Authorizer, Refusal};
 use crate::event::Routed;
 use crate::hosts::{AllowedHosts, error_response, misdirected};
+use crate::live::{self, Live};
 use crate::template::{Cors, Route, Template};
 
 /// The maximum total size of path, query and headers that API Gateway accepts, in bytes. Source:
@@ -52,6 +53,7 @@ pub struct Gateway {
     authorizer: Option<Arc<Authorizer>>,
     cors: Option<CorsLayer>,
     hosts: AllowedHosts,
+    live: Option<Live>,
     request_log: bool,
 }
 
@@ -74,7 +76,8 @@ impl Gateway {
             inserted.map_err(|error| unusable(error.to_string()))?;
         }
         let hosts = AllowedHosts::default();
-        Ok(Self { routes, table, auth, authorizer: None, cors: None, hosts, request_log: false })
+        let (authorizer, cors, live, request_log) = (None, None, None, false);
+        Ok(Self { routes, table, auth, authorizer, cors, hosts, live, request_log })
     }
 
     /// Checks tokens with this authorizer on every route for which the template requires a token.
@@ -90,6 +93,12 @@ impl Gateway {
     pub fn with_cors_origins(self, origins: &[String], cors: &Cors) -> Result<Self, String> {
         let cors = if origins.is_empty() { None } else { Some(cors.layer(origins)?) };
         Ok(Self { cors, ..self })
+    }
+
+    /// Also serves the WebSocket API, at `/live`.
+    #[must_use]
+    pub fn with_live(self, live: Live) -> Self {
+        Self { live: Some(live), ..self }
     }
 
     /// Accepts only requests whose `Host` header names one of these hosts. Others get 421.
@@ -135,9 +144,9 @@ impl Gateway {
 
     fn into_router(self) -> Router {
         let (cors, hosts, request_log) = (self.cors.clone(), self.hosts, self.request_log);
+        let mut router = self.live.clone().map(live::router).unwrap_or_default();
         let gateway = Arc::new(self);
-        let mut router =
-            Router::new().fallback(move |request| async move { gateway.answer(request).await });
+        router = router.fallback(move |request| async move { gateway.answer(request).await });
         if let Some(cors) = cors {
             router = router.layer(cors);
         }

@@ -4,6 +4,7 @@
 //! - [`gateway`]: API Gateway; finds the route, checks the token, runs the function, responds
 //! - `event`: the event that API Gateway sends to a function
 //! - [`authorizer`]: API Gateway's JWT authorizer, with a key that signs tokens for development
+//! - [`live`]: API Gateway's WebSocket API and the table's stream
 //! - [`hosts`]: which `Host` and `Origin` headers are accepted; protects the ports from web pages
 //! - [`engine`]: the embedded DynamoDB-compatible engine, in this process and on a port
 //! - `database_file`: opens a database file and checks its format
@@ -18,6 +19,7 @@ pub mod engine;
 mod event;
 pub mod gateway;
 pub mod hosts;
+pub mod live;
 mod options;
 pub mod server;
 pub mod template;

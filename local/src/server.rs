@@ -18,9 +18,11 @@ use tokio::time::timeout;
 
 use crate::authorizer::Authorizer;
 use crate::database_file::one_line;
-use crate::engine;
+use crate::engine::{self, Engine};
 use crate::gateway::Gateway;
 use crate::hosts::AllowedHosts;
+use crate::live::Live;
+use crate::live::stream::{Records, stream};
 pub use crate::options::{Options, parser_error};
 use crate::template::Template;
 
@@ -45,13 +47,14 @@ pub async fn run(
     storage.create_table(&template).await?;
     let auth = if options.auth { Auth::Jwt } else { Auth::Open };
     let table = storage.table.clone().with_rate_limit(RateLimit(options.posts_per_second));
-    let mut gateway = Gateway::new(&template, table, auth)?
+    let mut gateway = Gateway::new(&template, table.clone(), auth)?
         .with_cors_origins(&options.cors_origins, &template.cors)?
         .with_hosts(AllowedHosts::default().with_address(options.host));
     if !options.quiet {
         gateway = gateway.with_request_log();
     }
     let mut text = addresses(address, options.auth, &storage);
+    gateway = gateway.with_live(Live::start(table, storage.records));
     if options.auth {
         let authorizer = authorizer(options)?;
         text.push_str(&tokens(&authorizer)?);
@@ -71,26 +74,29 @@ struct Storage {
     place: String,
     /// The address of the embedded engine, if its port is open.
     engine: Option<String>,
+    /// The records of what is written to the table.
+    records: Records,
 }
 
 impl Storage {
     async fn open(options: &Options) -> Result<Self, String> {
+        let (tap, records) = stream();
         let name = env::var("TABLE_NAME").unwrap_or_else(|_| "chat".to_owned());
         if let Some(endpoint) = options.endpoint() {
             connect(endpoint).await?;
             let table = Table::connect(endpoint, &name);
-            return Ok(Self { table, name, place: endpoint.to_owned(), engine: None });
+            return Ok(Self { table, name, place: endpoint.to_owned(), engine: None, records });
         }
         let listener = match options.dynamodb_port {
             Some(port) => Some(listen(([127, 0, 0, 1], port).into(), "--dynamodb-port").await?),
             None => None,
         };
         let file = database_file(options);
-        let database = engine::open(file)?;
-        let table = Table::with_http_client(engine::client(database.clone()), &name);
+        let embedded = Engine::tapped(engine::open(file)?, tap);
+        let table = Table::with_http_client(engine::client(embedded.clone()), &name);
         let place = file.map_or_else(|| "memory".to_owned(), |file| file.display().to_string());
-        let engine = listener.map(|listener| engine::serve(listener, database)).transpose()?;
-        Ok(Self { table, name, place, engine })
+        let engine = listener.map(|listener| engine::serve(listener, embedded)).transpose()?;
+        Ok(Self { table, name, place, engine, records })
     }
 
     async fn create_table(&self, template: &Template) -> Result<(), String> {

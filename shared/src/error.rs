@@ -40,6 +40,12 @@ pub enum Error {
     /// The cursor is beyond the conversation's last message.
     #[error("This cursor is unknown. Read the conversation again and follow it from its cursor.")]
     CursorUnknown,
+    /// The connection has ended, or its time is over.
+    #[error("This connection has ended. Get a ticket and open another one.")]
+    ConnectionEnded,
+    /// The connection has as many subscriptions as it can have.
+    #[error("This connection has 100 subscriptions. End one, or open another connection.")]
+    TooManySubscriptions,
     /// The profile posts faster than its rate limit allows.
     #[error("This profile posts too fast. Wait as long as Retry-After says.")]
     RateLimited {

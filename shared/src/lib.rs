@@ -4,6 +4,7 @@
 //!   by its type's constructor
 //! - [`access`]: the caller, and the one place that decides who may see and change what
 //! - [`page`]: how lists are split; [`version`]: `If-Match` and cursors; [`rate`]: the rate limit
+//! - [`live`]: tickets, connections and frames
 //! - [`error`]: the errors of the domain
 //! - [`table`]: storage; the only code that uses the DynamoDB SDK
 //! - [`id`], [`time`], [`text`], [`json`]: the values that the others are made of
@@ -13,6 +14,7 @@ pub mod conversation;
 pub mod error;
 pub mod id;
 pub mod json;
+pub mod live;
 pub mod member;
 pub mod message;
 pub mod page;

@@ -57,6 +57,9 @@ impl FromStr for MessageLimit {
 }
 
 impl Limit {
+    /// The largest limit.
+    pub const MAX: Self = Self(100);
+
     /// Returns the number.
     #[must_use]
     pub fn get(self) -> usize {

@@ -45,6 +45,12 @@ impl Time {
         Timestamp::from_millisecond(milliseconds).ok().map(Self)
     }
 
+    /// Returns the time this many seconds after 1970 began; `None` if it is out of range.
+    #[must_use]
+    pub fn from_second(seconds: i64) -> Option<Self> {
+        Timestamp::from_second(seconds).ok().map(Self)
+    }
+
     /// Returns the whole seconds since 1970, the unit of DynamoDB's TTL.
     #[must_use]
     pub fn as_second(self) -> i64 {

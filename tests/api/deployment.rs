@@ -100,7 +100,13 @@ fn two_stacks_fit_into_one_account_and_region() {
     for (name, resource) in all_resources() {
         // A pool's resources are named within the pool, a record within its zone.
         let kind = resource["Type"].as_str().expect("a type");
-        let local = ["UserPoolResourceServer", "RecordSet", "ApiMapping", "MetricFilter"];
+        let local = [
+            "UserPoolResourceServer",
+            "RecordSet",
+            "ApiMapping",
+            "MetricFilter",
+            "EventSourceMapping",
+        ];
         if local.iter().any(|local| kind.ends_with(local)) {
             continue;
         }
@@ -109,18 +115,38 @@ fn two_stacks_fit_into_one_account_and_region() {
             for property in NAMES.iter().filter(|property| !properties[**property].is_null()) {
                 let value = properties[*property].to_string();
                 // A domain is the operator's choice.
-                let own = value.contains("AWS::StackName") || value == "\"DomainName\"";
+                let own = value.contains("AWS::StackName") || value.ends_with("DomainName\"");
                 assert!(own, "{name}: {property} is {value} in every stack");
             }
         }
     }
     for (function, declared) in functions() {
-        let events = declared["Properties"]["Events"].as_object().expect("events").clone();
+        let events = declared["Properties"]["Events"].as_object().cloned().unwrap_or_default();
         for event in events.values().filter(|event| event["Type"] == "ScheduleV2") {
             // Otherwise SAM names the schedule after the resource.
             assert_eq!(event["Properties"]["OmitName"], true, "{function}");
         }
     }
+}
+
+/// A domain cannot hold an HTTP API and a WebSocket API.
+#[test]
+fn each_api_can_have_a_domain_of_its_own() {
+    let (template, resources) = (yaml(), all_resources());
+    for (prefix, stage) in [("", "ApiApiGatewayDefaultStage"), ("Live", "LiveApi.Stage")] {
+        let (domain, parameter) = (format!("{prefix}Domain"), format!("{prefix}DomainName"));
+        let (mapping, condition) = (format!("{domain}Mapping"), format!("Has{domain}"));
+        assert_eq!(template["Parameters"][&parameter]["Default"], "", "{parameter} is optional");
+        assert_eq!(template["Conditions"][&condition], json!([[parameter, ""]]));
+        assert_eq!(resources[&domain]["Properties"]["DomainName"], parameter);
+        let maps = json!({ "ApiId": format!("{prefix}Api"), "DomainName": domain, "Stage": stage });
+        assert_eq!(resources[&mapping]["Properties"], maps);
+        for name in [domain, mapping] {
+            assert_eq!(resources[&name]["Condition"], condition, "{name}");
+        }
+    }
+    let rule = &template["Rules"]["LiveDomain"]["Assertions"][0]["Assert"];
+    assert_eq!(rule, &json!([[["CertificateArn", ""]], [["LiveDomainName", "DomainName"]]]));
 }
 
 #[test]

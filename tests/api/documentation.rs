@@ -1,5 +1,6 @@
 //! Tests of the web page, the API reference and their files.
 
+mod examples;
 mod openapi;
 
 use std::io::Read;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use local::authorizer::{AUDIENCE, Authorizer};
+use local::live::Limits;
 use shared::Time;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::filter_fn;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use tests::recorder::{Fault, Recorder};
 use tests::service::{Api, Setup, Value, embedded_engine, json};
+use tests::socket::{Socket, ticket};
 
 /// The log, as JSON lines.
 #[derive(Clone, Default)]
@@ -145,6 +147,38 @@ fn panic_in_a_function() {
 /// --base64url`, without the padding.
 const HASHED_SUBJECT: &str = "2H4dfhwHXq1zbPNL9v8saBosUqikZpQH7ncXwBrmA6M";
 
+/// Follows a conversation through a WebSocket, with canaries in every frame. Returns the secret of the
+/// ticket.
+async fn follow_canaries(authorizer: &Arc<Authorizer>, log: &Log) -> String {
+    let setup = Setup::new().authorizer(authorizer.clone());
+    let client = Client::new(setup.start_live(Limits::default()).await.api, authorizer);
+    let json = ("content-type", "application/json");
+    let profile = r#"{"first_name":"canary-name"}"#;
+    let profile = client.send("POST", "/profiles", &[json], profile, 201).await;
+    let author_id = profile.rsplit('/').next().expect("an id");
+    let opening = json!({ "subject": "canary-subject", "author_id": author_id }).to_string();
+    let conversation = client.send("POST", "/conversations", &[json], &opening, 201).await;
+    let id = conversation.rsplit('/').next().expect("an id");
+
+    let url = ticket(&client.api, Some(&client.token)).await;
+    let (address, secret) = url.split_once('=').expect("a ticket");
+    assert!(Socket::connect(&format!("{address}=canary-ticket")).await.is_err());
+    let mut socket = Socket::connect(&url).await.expect("a connection");
+    for frame in [
+        json!({ "action": "canary-action" }),
+        json!({ "action": "subscribe", "conversation_id": "canary-id", "canary": 1 }),
+    ] {
+        socket.send(&frame).await;
+        socket.next().await;
+    }
+    assert_eq!(socket.subscribe(id, "0.0").await["type"], "changes");
+    let message = json!({ "author_id": author_id, "text": "canary-text" }).to_string();
+    client.send("POST", &format!("{conversation}/messages"), &[json], &message, 201).await;
+    assert_eq!(socket.next().await["results"][0]["text"], "canary-text");
+    assert!(log.fields("event handled").len() >= 4, "one line for each event");
+    secret.to_owned()
+}
+
 /// Lets a request fail, and checks that one id identifies it for the client, in the access log, and
 /// in both lines of the function.
 async fn check_failure(client: &Client, recorder: &Recorder, log: &Log) {
@@ -210,6 +244,7 @@ async fn each_request_is_one_line_without_anything_that_the_client_sent() {
     check_request(&requests[3]);
     assert_eq!(requests[1]["status"], 422);
     check_failure(&client, &recorder, &log).await;
+    let ticket = follow_canaries(&authorizer, &log).await;
     check_levels(&log.lines());
     let signature = |token: &str| token.rsplit('.').next().expect("a signature").to_owned();
     let secrets = [
@@ -217,6 +252,7 @@ async fn each_request_is_one_line_without_anything_that_the_client_sent() {
         client.key.clone(),
         signature(&client.token),
         signature(&client.expired),
+        ticket,
     ];
     for line in log.lines() {
         let line = line.to_string();

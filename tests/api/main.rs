@@ -5,6 +5,7 @@
 //! - `pages`: lists, in both directions
 //! - `places`, `gaps`: posts between reservation and commit, and what readers see of them
 //! - `limits`: the rate limit of a profile, and the limit of a conversation
+//! - `live`: live delivery, with a WebSocket client
 //! - `changes`: following a conversation, whatever is visible
 //! - `preconditions`, `overtaken`: versions, `If-Match`, and changes that meet others
 //! - `points`: points and congratulations, also under concurrent posts
@@ -50,6 +51,7 @@ mod faults;
 mod gaps;
 mod idempotency;
 mod limits;
+mod live;
 mod members;
 mod messages;
 mod overtaken;

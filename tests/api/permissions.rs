@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use functions::{jobs, operations};
-use shared::{Caller, Error, IfMatch};
+use shared::live::{ConnectionId, NewWatch};
+use shared::table::{Batch, Notice};
+use shared::{Caller, ConversationId, Cursor, Error, IfMatch, Seq};
 use uuid::Uuid;
 
 use crate::stage::Stage;
@@ -52,6 +54,9 @@ fn allowed_to(function: &Value) -> Permissions {
         }
         let place = match statement["Resource"].as_str().expect("one resource") {
             "TableArn" => "the table".to_owned(),
+            // A test of their own compares these.
+            "StreamArn" | "FailedDeliveries.Arn" => continue,
+            connections if connections.contains("@connections") => continue,
             index => {
                 let index = index.strip_prefix("${TableArn}/index/");
                 format!("the index {}", index.expect("an index of the table"))
@@ -201,6 +206,76 @@ async fn call_members(api: &Api, used: &mut Used, conversation: &str, bob: &str)
     let _ = used.recorder.take();
 }
 
+/// Calls the functions of live delivery.
+async fn call_live_functions(stage: &Stage, used: &mut Used) {
+    let (ada, conversation) = stage.api().profile_and_conversation().await;
+    stage.api().say(&conversation, &ada, "x").await;
+    let message = format!("/conversations/{conversation}/messages/1");
+    stage.api().patch(&message, &json!({ "text": "y" })).await.expect(200);
+    let (profile_id, id) = (ada.parse().expect("an id"), conversation.parse().expect("an id"));
+    let connection: ConnectionId = "c".parse().expect("an id");
+    let _ = used.recorder.take();
+    let ticket = stage.api().post("/tickets", &json!({})).await.expect(201);
+    used.record("create-ticket");
+    let (_, secret) = ticket["url"].as_str().expect("a url").split_once('=').expect("a ticket");
+    stage.table().connect_with_ticket(&connection, secret).await.expect("connected");
+    used.record("connect");
+    let after = Cursor { seq: Seq::FIRST, change: 0 };
+    let absent = stage.table().subscribe(&connection, ConversationId::generate(), after).await;
+    assert!(matches!(absent, Err(Error::NotFound(_))));
+    // An old gap, which a reader closes.
+    stage.reserve(&conversation, 1);
+    stage.advance(10);
+    stage.table().subscribe(&connection, id, after).await.expect("subscribed");
+    used.record("subscribe");
+    for conversation_ids in [vec![id], vec![]] {
+        let watch = NewWatch { profile_id, conversation_ids };
+        stage.table().watch(&connection, watch).await.expect("watching");
+    }
+    used.record("watch");
+    stage.api().patch(&message, &json!({ "text": "z" })).await.expect(200);
+    let _ = used.recorder.take();
+    let mut batch = Batch::default();
+    batch.add(Notice::Change(2));
+    let parcels = stage.table().delivery(id, &batch).await.expect("frames");
+    let to = parcels.into_iter().flat_map(|parcel| parcel.to);
+    stage.table().remove_subscriptions(to).await.expect("removed");
+    used.record("deliver");
+    stage.table().unsubscribe(&connection, id).await.expect("ended");
+    used.record("unsubscribe");
+    stage.table().disconnect(&connection).await.expect("removed");
+    used.record("disconnect");
+}
+
+#[test]
+fn live_delivery_may_reach_only_its_own_connections_stream_and_queue() {
+    let api = "execute-api:${AWS::Region}:${AWS::AccountId}:${LiveApi}/live/POST/@connections/*";
+    let allow = |actions: &[&str], resource: &str| json!({ "Effect": "Allow", "Action": actions, "Resource": resource });
+    let connections =
+        allow(&["execute-api:ManageConnections"], &format!("arn:${{AWS::Partition}}:{api}"));
+    let stream = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];
+    let stream = stream.map(|action| format!("dynamodb:{action}"));
+    let stream = allow(&stream.each_ref().map(String::as_str), "StreamArn");
+    let queue = allow(&["sqs:SendMessage"], "FailedDeliveries.Arn");
+    for (name, function) in functions() {
+        let statements = &function["Properties"]["Policies"][0]["Statement"];
+        let statements = statements.as_array().into_iter().flatten().cloned();
+        let others: Vec<Value> = statements
+            .filter(|statement| {
+                let resource = statement["Resource"].as_str().unwrap_or_default();
+                ["StreamArn", "FailedDeliveries.Arn"].contains(&resource)
+                    || resource.contains("@connections")
+            })
+            .collect();
+        let expected = match name.as_str() {
+            "subscribe" | "unsubscribe" | "watch" => vec![connections.clone()],
+            "deliver" => vec![connections.clone(), stream.clone(), queue.clone()],
+            _ => Vec::new(),
+        };
+        assert_eq!(others, expected, "{name}");
+    }
+}
+
 /// Creates a private conversation. Returns its id.
 async fn private(api: &Api, author_id: &str) -> String {
     let body = json!({ "subject": "s", "author_id": author_id, "visibility": "private" });
@@ -222,6 +297,7 @@ async fn every_function_has_exactly_the_permissions_that_it_uses() {
     let mut used = Used { recorder: stage.recorder.clone(), permissions: unused };
     call_every_operation(&stage, &mut used).await;
 
+    call_live_functions(&stage, &mut used).await;
     // The purge records an end, and removes memberships, that the deletions left.
     let (ada, id) = stage.api().profile_and_conversation().await;
     let bob = stage.api().profile("Bob").await;

@@ -8,11 +8,12 @@ use functions::http::Operation;
 use functions::http::auth::ADMIN_SCOPE;
 use functions::operations;
 use lambda_http::RequestExt;
+use shared::table::parse_record;
 
 use tests::service::{Value, json, parse_template};
 use tests::template::{
-    Route, SCHEDULED, assert_same, event, functions, properties, root, routes, state_yaml, words,
-    yaml,
+    LIVE, Route, SCHEDULED, assert_same, event, functions, properties, root, routes, state_yaml,
+    words, yaml,
 };
 
 /// Returns the names of the files in a folder, without their extension.
@@ -33,9 +34,9 @@ fn every_function_has_a_binary_an_event_and_a_handler_or_a_schedule() {
     assert_same("the binaries", &binaries, "template.yaml", &declared);
     assert_same("events/", &file_names("events"), "template.yaml", &declared);
     for (function, routes) in routes() {
-        let scheduled = SCHEDULED.contains(&function.as_str());
-        assert_eq!(local::is_function(&function), !scheduled, "{function}: an operation");
-        assert_eq!(routes.is_empty(), scheduled, "{function}: a route in template.yaml");
+        let other = SCHEDULED.contains(&&*function) || LIVE.contains(&&*function);
+        assert_eq!(local::is_function(&function), !other, "{function}: an operation");
+        assert_eq!(routes.is_empty(), other, "{function}: a route in template.yaml");
     }
 }
 
@@ -128,7 +129,7 @@ fn no_function_can_be_deployed_without_authentication() {
     for (name, function) in properties("AWS::Serverless::Function") {
         assert!(function["Environment"]["Variables"]["AUTH"].is_null(), "{name} overrides AUTH");
         assert!(function["FunctionUrlConfig"].is_null(), "{name} has a URL outside the API");
-        for event in function["Events"].as_object().expect("events").values() {
+        for (_, event) in function["Events"].as_object().into_iter().flatten() {
             let kind = event["Type"].as_str().expect("a type");
             assert!(["HttpApi", "ScheduleV2"].contains(&kind), "{name}: {kind}");
         }
@@ -178,5 +179,93 @@ fn a_profile_may_post_five_times_a_second_unless_the_operator_decides_otherwise(
         let rate = &declared["Properties"]["Environment"]["Variables"]["POSTS_PER_SECOND"];
         let expected = if function == "create-message" { "PostsPerSecond" } else { "" };
         assert_eq!(rate.as_str().unwrap_or_default(), expected, "{function}");
+    }
+}
+
+#[test]
+fn the_websocket_api_routes_each_frame_to_the_alias_of_its_function() {
+    let api = &properties("AWS::Serverless::WebSocketApi")["LiveApi"];
+    let routes = api["Routes"].as_object().expect("routes").iter();
+    let routes: Vec<(&str, &str)> = routes
+        .map(|(key, route)| (key.as_str(), route["FunctionArn"].as_str().expect("a function")))
+        .collect();
+    let expected = [
+        ("$connect", "Connect.Alias"),
+        ("$disconnect", "Disconnect.Alias"),
+        ("subscribe", "Subscribe.Alias"),
+        ("unsubscribe", "Unsubscribe.Alias"),
+        ("watch", "Watch.Alias"),
+    ];
+    assert_eq!(routes, expected);
+    assert_eq!(api["RouteSelectionExpression"], "$request.body.action");
+    // A stage of a WebSocket API cannot be `$default`, and its access log needs a role of the account.
+    assert_eq!((&api["StageName"], &api["AccessLogSettings"]), (&json!("live"), &Value::Null));
+}
+
+#[test]
+fn tickets_and_frames_use_the_address_of_the_websocket_api() {
+    let api = "${LiveApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/live";
+    let live = json!(["HasLiveDomain", "wss://${LiveDomainName}", format!("wss://{api}")]);
+    assert_eq!(yaml()["Outputs"]["LiveUrl"]["Value"], live);
+    for (name, function) in functions() {
+        let variables = &function["Properties"]["Environment"]["Variables"];
+        let opens = if name == "create-ticket" { live.clone() } else { Value::Null };
+        assert_eq!(variables["LIVE_URL"], opens, "{name}");
+        let sends = ["subscribe", "unsubscribe", "watch", "deliver"].contains(&&*name);
+        let sends = if sends { json!(format!("https://{api}")) } else { Value::Null };
+        assert_eq!(variables["CONNECTIONS_URL"], sends, "{name}");
+    }
+}
+
+#[test]
+fn the_stream_is_read_as_live_delivery_needs_it() {
+    let mapping = &properties("AWS::Lambda::EventSourceMapping")["DeliverStream"];
+    let failures = json!({ "OnFailure": { "Destination": "FailedDeliveries.Arn" } });
+    for (name, value) in [
+        ("FunctionName", json!("Deliver.Alias")),
+        ("EventSourceArn", json!("StreamArn")),
+        ("StartingPosition", json!("LATEST")),
+        ("BatchSize", json!(100)),
+        ("ParallelizationFactor", json!(1)),
+        ("MaximumRetryAttempts", json!(2)),
+        ("MaximumRecordAgeInSeconds", json!(60)),
+        ("BisectBatchOnFunctionError", json!(true)),
+        ("FunctionResponseTypes", json!(["ReportBatchItemFailures"])),
+        ("DestinationConfig", failures),
+    ] {
+        assert_eq!(mapping[name], value, "{name}");
+    }
+    let table = &properties("AWS::DynamoDB::Table")["Table"];
+    assert_eq!(table["StreamSpecification"]["StreamViewType"], "KEYS_ONLY");
+}
+
+#[test]
+fn the_filters_pass_exactly_the_records_that_live_delivery_reads() {
+    let mapping = &properties("AWS::Lambda::EventSourceMapping")["DeliverStream"];
+    let filters = mapping["FilterCriteria"]["Filters"].as_array().expect("filters").iter();
+    let pattern = |filter: &Value| filter["Pattern"].as_str().expect("a pattern").to_owned();
+    let filters: Vec<Value> =
+        filters.map(|filter| serde_json::from_str(&pattern(filter)).expect("JSON")).collect();
+    let passes = |event: &str, sk: &str| {
+        filters.iter().any(|filter| {
+            let keys = filter["dynamodb"]["Keys"]["sk"]["S"].as_array().expect("a list");
+            let matches = |key: &Value| match key["prefix"].as_str() {
+                Some(prefix) => sk.starts_with(prefix),
+                None => key == sk,
+            };
+            filter["eventName"] == json!([event]) && keys.iter().any(matches)
+        })
+    };
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let (pk, member) = (format!("CONVERSATION#{id}"), format!("MEMBER#{id}"));
+    let sort_keys = [
+        ["MESSAGE#000000000001", "CHANGE#000000000001", "CHANGES", "ENDED"],
+        [member.as_str(), "ACCESS#x", "CONVERSATION", "x#y#changes"],
+    ];
+    for event in ["INSERT", "MODIFY", "REMOVE"] {
+        for sk in sort_keys.concat() {
+            let read = parse_record(event, &pk, sk).expect("a key");
+            assert_eq!(passes(event, sk), read.is_some(), "{event} {sk}");
+        }
     }
 }

@@ -175,14 +175,18 @@ def adapt(template, values, emulator_url):
                 variables["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = emulator_url
                 variables["TOKEN_URL"] = f"{emulator_url}/oauth2/token"
                 variables["API_URL"] = {"Fn::Sub": api_url(emulator_url, "${Api}")}
+            for name, scheme in {"LIVE_URL": "ws", "CONNECTIONS_URL": "http"}.items():
+                if name in variables:
+                    url = api_url(emulator_url, "${LiveApi}", "live").replace("http", scheme, 1)
+                    variables[name] = {"Fn::Sub": url}
     resources.pop("CodeDeployServiceRole", None)
     match_enclosing_operation(resources)
     return copy, body
 
 
-def api_url(emulator_url, api):
-    """Returns the address of an HTTP API."""
-    return f"{emulator_url}/_aws/execute-api/{api}/$default"
+def api_url(emulator_url, api, stage="$default"):
+    """Returns the address of a stage of an API."""
+    return f"{emulator_url}/_aws/execute-api/{api}/{stage}"
 
 
 def without_permission(template, role, action):

@@ -1,5 +1,6 @@
 """The deployment `dev` on the emulator."""
 
+import json
 import re
 import sys
 import tempfile
@@ -71,12 +72,20 @@ class Deployment:
         page = self.api().get(f"{self.conversation}/messages?after=0").expect(200)
         return [message["text"] for message in page["results"]]
 
+    def send(self, logical_id, event):
+        """Invokes a function with an event. Returns Lambda's response."""
+        alias = self.service.id(f"{logical_id}Aliaslive")
+        return self.emulator.client("lambda").invoke(FunctionName=alias, Payload=json.dumps(event))
+
     def invoke(self, logical_id):
         """Invokes a function as its schedule does. Returns the name of its error, if it fails."""
-        alias = self.service.id(f"{logical_id}Aliaslive")
-        response = self.emulator.client("lambda").invoke(FunctionName=alias)
+        response = self.send(logical_id, {})
         payload = response["Payload"].read()
         return f"{response['FunctionError']}: {payload}" if "FunctionError" in response else None
+
+    def answer(self, logical_id, event):
+        """Returns what a function answers to an event."""
+        return json.loads(self.send(logical_id, event)["Payload"].read())
 
 
 def documented(heading):

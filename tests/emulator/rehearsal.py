@@ -6,6 +6,7 @@ Each step is a function of a Deployment. The steps run in order and build on eac
 import sys
 import time
 
+import live_steps
 import service_steps
 import state_steps
 from deployment import Deployment
@@ -23,6 +24,9 @@ STEPS = [
     service_steps.the_scheduled_functions_run,
     service_steps.a_user_signs_in_and_enrols_an_authenticator_app,
     service_steps.a_private_conversation_is_for_its_members,
+    live_steps.a_ticket_opens_one_connection,
+    live_steps.a_post_reaches_subscribers_and_watchers,
+    live_steps.a_missing_permission_of_live_delivery_is_noticed,
     service_steps.a_missing_permission_is_noticed,
     service_steps.an_update_takes_effect,
     service_steps.a_second_stack_fits_into_the_account,

@@ -1,11 +1,13 @@
 """Steps about what outlives the service: the table and the user pool."""
 
 import json
+import re
 
 from botocore.exceptions import ClientError
 
 from deployment import documented
 from emulator import Stack
+from live_steps import a_post_arrives
 from service_steps import the_smoke_test_passes
 
 
@@ -72,6 +74,8 @@ def the_service_is_deleted_and_leaves_its_state(deployment):
     assert snapshot(deployment) == before
     functions = deployment.emulator.client("lambda").list_functions()["Functions"]
     assert not functions, [function["FunctionName"] for function in functions]
+    mappings = deployment.emulator.client("lambda").list_event_source_mappings()
+    assert not mappings["EventSourceMappings"], mappings
     apis = deployment.emulator.client("apigatewayv2").get_apis()["Items"]
     assert not apis, apis
     roles = deployment.emulator.client("iam").list_roles()["Roles"]
@@ -105,6 +109,7 @@ def the_service_returns_with_all_data_and_users(deployment):
     deployment.deploy()
     assert snapshot(deployment) == before
     assert "First" in deployment.texts(), deployment.texts()
+    a_post_arrives(deployment, "After the return")
 
 
 def a_restored_table_takes_over(deployment):
@@ -113,11 +118,16 @@ def a_restored_table_takes_over(deployment):
     original = deployment.state.outputs()["TableName"]
     dynamodb = deployment.emulator.client("dynamodb")
     deployment.post("Before the restore").expect(201)
-    deployment.emulator.run("bash", "-euc", commands.replace("chat-prod", "chat-dev"))
+    printed = deployment.emulator.run("bash", "-euc", commands.replace("chat-prod", "chat-dev"))
     [restored] = [name for name in dynamodb.list_tables()["TableNames"] if name != original]
     settings = dynamodb.describe_table(TableName=restored)["Table"]
     declared = dynamodb.describe_table(TableName=original)["Table"]
-    for setting in ("KeySchema", "AttributeDefinitions", "DeletionProtectionEnabled"):
+    for setting in (
+        "KeySchema",
+        "AttributeDefinitions",
+        "DeletionProtectionEnabled",
+        "StreamSpecification",
+    ):
         assert settings[setting] == declared[setting], f"{setting}: {settings.get(setting)}"
     expiry = dynamodb.describe_time_to_live(TableName=restored)["TimeToLiveDescription"]
     assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}, expiry
@@ -126,12 +136,13 @@ def a_restored_table_takes_over(deployment):
     ]
     assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
 
-    deployment.configure("RestoredTable", restored)
+    for name in ("RestoredTable", "RestoredStreamArn"):
+        deployment.configure(name, re.search(f'^{name} = "(.+)"$', printed, re.M)[1])
     deployment.deploy()
     assert deployment.state.outputs()["TableName"] == restored
     frozen = dynamodb.scan(TableName=original)["Count"]
     assert deployment.texts()[-1] == "Before the restore", deployment.texts()
-    deployment.post("After the restore").expect(201)
+    a_post_arrives(deployment, "After the restore")
     assert dynamodb.scan(TableName=original)["Count"] == frozen, "the old table still gets writes"
     the_smoke_test_passes(deployment)
 
@@ -156,4 +167,5 @@ def a_new_stack_adopts_the_state(deployment):
     adopted = deployment.state.outputs()
     assert {**adopted, "SignInUrl": None} == {**outputs, "SignInUrl": None}, adopted
     assert snapshot(deployment) == before
+    a_post_arrives(deployment, "After the adoption")
     the_smoke_test_passes(deployment)

@@ -6,13 +6,18 @@
 //! - [`clock`]: moves time forward, so that no test waits
 //! - [`dynamodb`]: the fault engine between the service and DynamoDB
 //! - [`guarantees`]: the checker of the delivery guarantees
+//! - [`socket`], [`follower`]: a WebSocket client, and one that follows a conversation
+//! - [`posts`]: a stand-in for the service that sends frames
 //! - [`template`]: what `template.yaml` declares
 
 pub mod client;
 pub mod clock;
 pub mod dynamodb;
+pub mod follower;
 pub mod guarantees;
+pub mod posts;
 pub mod recorder;
 pub mod response;
 pub mod service;
+pub mod socket;
 pub mod template;

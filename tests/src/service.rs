@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use functions::http::Auth;
 use local::authorizer::Authorizer;
+use local::engine::Engine;
+use local::live::stream::{Records, stream};
+use local::live::{Limits, Live};
 use local::template::Template;
 use local::{Gateway, engine};
 use shared::Table;
@@ -90,11 +93,33 @@ impl Setup {
         self.start_on(template, table).await
     }
 
+    /// Starts the service with live delivery, on a new table of an embedded engine.
+    ///
+    /// # Panics
+    /// If it cannot start.
+    pub async fn start_live(self, limits: Limits) -> Service {
+        let (tap, records) = stream();
+        let engine = Engine::tapped(engine::open(None).expect("a database"), tap);
+        let table = Table::with_http_client(engine::client(engine), "chat");
+        let template = parse_template();
+        table.create(&template.table).await.expect("a table");
+        self.start_with(template, table, Some((records, limits))).await
+    }
+
     /// Starts the service on this table.
     ///
     /// # Panics
     /// If it cannot start.
-    pub async fn start_on(self, mut template: Template, table: Table) -> Service {
+    pub async fn start_on(self, template: Template, table: Table) -> Service {
+        self.start_with(template, table, None).await
+    }
+
+    async fn start_with(
+        self,
+        mut template: Template,
+        table: Table,
+        live: Option<(Records, Limits)>,
+    ) -> Service {
         let table = self.clock.iter().fold(table, |table, clock| clock.drive(table));
         for route in &mut template.routes {
             route.timeout = self.timeout.unwrap_or(route.timeout);
@@ -103,6 +128,9 @@ impl Setup {
         let mut gateway = Gateway::new(&template, table.clone(), auth).expect("a gateway");
         if let Some(authorizer) = self.authorizer {
             gateway = gateway.with_authorizer(authorizer);
+        }
+        if let Some((records, limits)) = live {
+            gateway = gateway.with_live(Live::start(table.clone(), records).with_limits(limits));
         }
         let gateway =
             gateway.with_cors_origins(&self.origins, &template.cors).expect("valid origins");

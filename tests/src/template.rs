@@ -15,6 +15,10 @@ use crate::service::parse_template;
 /// Functions that run on a schedule and have no route.
 pub const SCHEDULED: [&str; 2] = ["purge-deleted", "smoke-test"];
 
+/// The functions of the WebSocket API and of the table's stream, which have no route of the HTTP API.
+pub const LIVE: [&str; 6] =
+    ["connect", "disconnect", "subscribe", "unsubscribe", "watch", "deliver"];
+
 /// A method and a path.
 pub type Route = (String, String);
 

@@ -32,6 +32,8 @@ use utoipa::OpenApi;
                                           have read."),
         (name = "messages", description = "Each message earns its author one point; every tenth \
                                            point earns a congratulation."),
+        (name = "live", description = "Messages, edits and deletions through a WebSocket, as they \
+                                       happen."),
     ),
     components(schemas(Limit, MessageLimit, Owner)),
 )]
@@ -54,8 +56,8 @@ following page, or `null` on the last page.
 - **Changes.** The body of a PATCH is a JSON merge patch (RFC 7396), sent as `application/json` or \
 `application/merge-patch+json`: an absent field keeps its value, and `null` resets a field to its \
 default.
-- **Idempotency.** Every POST takes the header `Idempotency-Key`. A repeat of a request with the \
-same key creates nothing and returns the resource that the first request created.
+- **Idempotency.** Every POST except `/tickets` takes the header `Idempotency-Key`. A repeat of a \
+request with the same key creates nothing and returns the resource that the first request created.
 - **Versions.** A response with one profile, conversation or message has an `ETag`. A PATCH or DELETE of it \
 with `If-Match` succeeds only if the resource still has that version.
 - **Errors.** The service returns problem details (RFC 9457) as `application/problem+json`. Each \
@@ -67,6 +69,9 @@ const COMPONENTS: &str = include_str!("components.json");
 /// Bodies of requests and successful responses, by operation. They tell one story: Ada creates a
 /// conversation, posts ten messages and is congratulated. A test runs the story and compares.
 const EXAMPLES: &str = include_str!("examples.json");
+
+/// The operation that creates something which has neither a version nor a path.
+const TICKET: &str = "create_ticket";
 
 /// The request id in the examples of errors.
 const REQUEST_ID: &str = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef";
@@ -137,6 +142,7 @@ fn errors() -> Vec<Error> {
         Domain::Conflict(Conflict::Void).into(),
         Domain::Gone.into(),
         Domain::CursorUnknown.into(),
+        Domain::ConnectionEnded.into(),
         Domain::PreconditionFailed.into(),
         Error::TooLarge,
         Error::MediaType(&["application/json"]),
@@ -144,6 +150,7 @@ fn errors() -> Vec<Error> {
         Domain::KeyReused.into(),
         Domain::RateLimited { retry_after: 1, quota }.into(),
         Domain::ConversationBusy.into(),
+        Domain::TooManySubscriptions.into(),
         Domain::OutcomeUnknown("no response".into()).into(),
         Domain::Internal("a bug".into()).into(),
         Domain::Unavailable("throttled".into()).into(),
@@ -166,7 +173,7 @@ fn error_responses(problems: &[Value]) -> Map<String, Value> {
         (403, "The token lacks the scope, or the caller may not do this."),
         (404, "The resource does not exist, or the caller may not see it."),
         (409, "The state of the message does not allow this."),
-        (410, "The resource that this key created is gone, or the cursor is unknown."),
+        (410, "What this refers to is gone, or the cursor is unknown."),
         (412, "The resource has none of the versions in `If-Match`."),
         (413, "The body is larger than 96 KiB."),
         (415, "The media type of the body is not accepted."),
@@ -229,7 +236,7 @@ fn complete_operation(
         }
     }
     let header = match method {
-        "post" => Some(("IdempotencyKey", "410")),
+        "post" if id != TICKET => Some(("IdempotencyKey", "410")),
         "patch" | "delete" if id != "delete_member" => Some(("IfMatch", "412")),
         _ => None,
     };
@@ -248,8 +255,9 @@ fn complete_operation(
 
 /// Describes a successful response.
 fn complete_success(id: &str, status: &str, response: &mut Value, examples: Option<&Value>) {
-    let is_created = id.starts_with("create_");
+    let is_created = id.starts_with("create_") && id != TICKET;
     response["description"] = json!(match status {
+        "201" if id == TICKET => "The ticket.",
         "201" if !is_created => "Added.",
         "201" => "The resource, created by this request or by an earlier one with the same key.",
         "204" => "Deleted.",
@@ -259,11 +267,11 @@ fn complete_success(id: &str, status: &str, response: &mut Value, examples: Opti
     });
     if let Some(body) = response.pointer_mut("/content/application~1json") {
         // The example of an operation with two responses is the first.
-        if status == "200" || is_created {
+        if id != "put_member" || status == "200" {
             body["example"] = examples.map(|examples| examples["response"].clone()).into();
         }
-        // Pages and members have no version.
-        if !id.starts_with("list_") && !["put_member", "mark_read"].contains(&id) {
+        // Pages, members and tickets have no version.
+        if !id.starts_with("list_") && !["put_member", "mark_read", TICKET].contains(&id) {
             add_headers(response, &["ETag"]);
         }
     }
@@ -292,7 +300,8 @@ fn links(operation: &str) -> Option<Value> {
     let parameters = match created {
         "profile" => json!({ "profile_id": id }),
         "conversation" => json!({ "conversation_id": id }),
-        _ => json!({ "conversation_id": conversation_id, "seq": seq }),
+        "message" => json!({ "conversation_id": conversation_id, "seq": seq }),
+        _ => return None,
     };
     let mut targets = ["get", "update", "delete"]
         .map(|verb| (format!("{verb}_{created}"), parameters.clone()))

@@ -4,7 +4,7 @@ use std::env;
 
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
-use shared::Caller;
+use shared::{Caller, Time};
 
 use super::error::Error;
 
@@ -76,6 +76,13 @@ pub(super) fn claim<'r>(request: &'r Request, name: &str) -> Option<&'r str> {
         _ => return None,
     };
     context.authorizer.as_ref()?.jwt.as_ref()?.claims.get(name).map(String::as_str)
+}
+
+/// Returns when the verified token expires; `None` without a token. A time that cannot be read counts
+/// as passed.
+pub(super) fn token_expiry(request: &Request) -> Option<Time> {
+    let seconds = claim(request, "exp")?.parse::<f64>().unwrap_or_default();
+    Time::from_second(seconds as i64)
 }
 
 /// Returns the values of a claim that is a list of words: API Gateway sends `["a", "b"]` as `[a b]`,

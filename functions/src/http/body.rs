@@ -43,7 +43,8 @@ impl Invocation {
 }
 
 impl Fields {
-    fn parse(body: &[u8]) -> Result<Self, Error> {
+    /// Parses a JSON object. Errors: 400 malformed, 422 not an object.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, Error> {
         let malformed = |error| Error::Malformed(format!("The body is not JSON: {error}."));
         let json: &RawValue = serde_json::from_slice(body).map_err(malformed)?;
         if !json.get().starts_with('{') {
@@ -117,7 +118,8 @@ impl Fields {
         serde_json::from_str(value.get()).map_err(|error| self.reject(name, reason(&error)))
     }
 
-    fn reject(&mut self, name: &str, reason: String) -> shared::Error {
+    /// Records the error of a field.
+    pub(crate) fn reject(&mut self, name: &str, reason: String) -> shared::Error {
         self.errors.entry(name.into()).or_default().push(reason.clone());
         shared::Error::invalid(name, reason)
     }

@@ -47,6 +47,18 @@ impl Error {
         }
     }
 
+    /// Returns the stable code that names the cause.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.status_and_code().1
+    }
+
+    /// Returns whether the service is the cause.
+    #[must_use]
+    pub fn is_server_error(&self) -> bool {
+        self.status_and_code().0.is_server_error()
+    }
+
     /// Returns the status, and the stable code that names the cause.
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         use shared::Error as Domain;
@@ -64,6 +76,10 @@ impl Error {
                 Domain::Conflict(conflict) => (StatusCode::CONFLICT, conflict.code()),
                 Domain::Gone => (StatusCode::GONE, "gone"),
                 Domain::CursorUnknown => (StatusCode::GONE, "cursor_unknown"),
+                Domain::ConnectionEnded => (StatusCode::GONE, "connection_ended"),
+                Domain::TooManySubscriptions => {
+                    (StatusCode::TOO_MANY_REQUESTS, "too_many_subscriptions")
+                }
                 Domain::PreconditionFailed => {
                     (StatusCode::PRECONDITION_FAILED, "precondition_failed")
                 }

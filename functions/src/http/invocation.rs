@@ -5,11 +5,12 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_http::http::HeaderName;
-use lambda_http::http::header::{CONTENT_TYPE, IF_MATCH};
+use lambda_http::http::header::{CONTENT_TYPE, HOST, IF_MATCH};
 use lambda_http::{Context, Request, RequestExt};
-use shared::{Caller, IdempotencyKey, IfMatch, Limit, Seq, Table};
+use shared::{Caller, IdempotencyKey, IfMatch, Limit, Seq, Table, Time};
 use tokio::time::Instant;
 
+use super::auth::token_expiry;
 use super::error::Error;
 
 /// How long before the end of its invocation a request must be answered.
@@ -65,6 +66,17 @@ impl Invocation {
         let parse = |text: &str| text.parse().map_err(malformed);
         let parameters = self.request.query_string_parameters_ref();
         parameters.and_then(|parameters| parameters.first(name)).map(parse).transpose()
+    }
+
+    /// Returns when the caller's token expires; `None` without a token.
+    pub fn token_expiry(&self) -> Option<Time> {
+        token_expiry(&self.request)
+    }
+
+    /// Returns the header `Host`.
+    pub fn host(&self) -> &str {
+        let host = self.request.headers().get(HOST);
+        host.and_then(|host| host.to_str().ok()).unwrap_or_default()
     }
 
     /// Returns the page size that the query asks for. Errors: 400.

@@ -5,7 +5,7 @@
 //! - [`invocation`], [`body`]: what a handler reads: path, query, headers, fields of the body
 //! - [`reply`], [`page`], [`quota`]: what a handler returns
 //! - [`error`]: every error, with the one match from error to status
-//! - [`profiles`], [`conversations`], [`members`], [`messages`]: the handlers
+//! - [`profiles`], [`conversations`], [`members`], [`messages`], [`tickets`]: the handlers
 
 pub mod auth;
 pub mod body;
@@ -20,6 +20,7 @@ pub mod page;
 pub mod profiles;
 pub mod quota;
 pub mod reply;
+pub mod tickets;
 
 pub use auth::Auth;
 pub use error::Error;

@@ -15,14 +15,14 @@ use uuid::Uuid;
 use super::access::View;
 use super::attempts::Effect;
 use super::client::Table;
-use super::items::{ChangeItem, ChangesItem, MessageItem, to_attributes};
+use super::items::{ChangeItem, ChangesItem, ConversationItem, MessageItem, to_attributes};
 use super::keys::{Key, change_sk, conversation_pk};
 use super::requests::Direction::Ascending;
 use super::requests::number;
 use super::transactions::{Decision, Slot, Writes};
 use crate::access::Action;
-use crate::message::{Changes, ConversationHead};
-use crate::{Caller, ConversationId, Cursor, Error, Limit, Result, Seq};
+use crate::message::Changes;
+use crate::{Caller, ConversationId, Cursor, Error, Limit, Profile, ProfileId, Result, Seq};
 
 /// The most transactions that a change sends.
 pub(super) const MAX_TRANSACTIONS: u32 = 8;
@@ -39,6 +39,54 @@ struct Seen {
     named: HashMap<Seq, MessageItem>,
     /// True if only the limit ended the sequence, and another change follows.
     cut: bool,
+}
+
+/// What is new in a conversation since a cursor, as stored.
+pub(super) struct Fresh {
+    /// The changed messages up to the cursor's `seq`, then new ones, at most `limit` together.
+    pub(super) items: Vec<MessageItem>,
+    /// Where to continue.
+    pub(super) cursor: Cursor,
+    /// True if more can be read immediately.
+    pub(super) more: bool,
+}
+
+impl Fresh {
+    /// Returns the changes as clients see them.
+    pub(super) fn into_changes(
+        self,
+        conversation: &ConversationItem,
+        authors: &HashMap<ProfileId, Profile>,
+    ) -> Result<Changes> {
+        let results = self.items.into_iter();
+        let results = results.map(|item| item.into_message(conversation.id, authors));
+        let results = results.collect::<Result<_>>()?;
+        let (conversation, cursor, more) = (conversation.head(), self.cursor, self.more);
+        Ok(Changes { conversation, results, cursor, more })
+    }
+}
+
+/// Returns the unbroken run of visible messages above `after`.
+fn visible_run(after: Seq, mut messages: Vec<MessageItem>) -> Vec<MessageItem> {
+    let numbered = messages.iter().zip(after.get() + 1..);
+    let run = numbered.take_while(|(item, number)| item.seq().get() == *number).count();
+    messages.truncate(run);
+    messages
+}
+
+/// Returns the changed messages up to the cursor's `seq`, then new ones, at most `limit` together.
+fn merge(after: Cursor, run: Vec<MessageItem>, mut seen: Seen, limit: Limit) -> Fresh {
+    let old = seen.named.iter().filter(|(seq, _)| **seq <= after.seq);
+    let mut items: Vec<MessageItem> = old.map(|(_, item)| item.clone()).collect();
+    items.sort_by_key(MessageItem::seq);
+    let room = limit.get() - items.len();
+    let more = seen.cut || run.len() > room;
+    for message in run.into_iter().take(room) {
+        let newer = seen.named.remove(&message.seq());
+        items.push(newer.unwrap_or(message));
+    }
+    let last = items.last().map_or(after.seq, MessageItem::seq).max(after.seq);
+    Fresh { items, cursor: Cursor { seq: last, change: seen.change }, more }
 }
 
 impl Table {
@@ -67,36 +115,40 @@ impl Table {
             self.check(&view, Action::Read).await?;
             return Err(Error::CursorUnknown);
         }
-        let head = ConversationHead {
-            id,
-            subject: conversation.subject.clone(),
-            version: conversation.version,
-        };
         if after.seq == conversation.last_seq && counter.last_change <= after.change {
             self.check(&view, Action::Read).await?;
-            return Ok(Changes {
-                conversation: head,
-                results: Vec::new(),
-                cursor: after,
-                more: false,
-            });
+            let nothing = Fresh { items: Vec::new(), cursor: after, more: false };
+            return nothing.into_changes(conversation, &HashMap::new());
         }
-        let most = limit.get() + 1;
+        let fresh = self.read_changes(conversation, &counter, after, limit, Some(&view)).await?;
+        let authors = fresh.items.iter().filter_map(|item| item.author_id);
+        let authors = self.show(&view, authors).await?;
+        self.settle(id, &counter, after, fresh.cursor).await;
+        fresh.into_changes(conversation, &authors)
+    }
+
+    /// Reads what is new since a cursor. With a view, closes old gaps among the messages.
+    pub(super) async fn read_changes(
+        &self,
+        conversation: &ConversationItem,
+        counter: &ChangesItem,
+        after: Cursor,
+        limit: Limit,
+        closing: Option<&View<'_>>,
+    ) -> Result<Fresh> {
+        let (id, most) = (conversation.id, limit.get() + 1);
         // If no `seq` above the cursor is reserved, there is no new message to read.
         let newest = if after.seq < conversation.last_seq { Seq::MAX } else { 0 };
         let (changes, messages) = tokio::join!(
             self.query_changes(id, after.change, counter.last_change, most),
             self.query_messages(id, after.seq.get() + 1..=newest, Ascending, most)
         );
-        let run = self.unbroken_run(&view, after.seq, most, messages?).await?;
+        let run = match closing {
+            Some(view) => self.unbroken_run(view, after.seq, most, messages?).await?,
+            None => visible_run(after.seq, messages?),
+        };
         let seen = self.see_changes(id, after.change, changes?, &run, limit).await?;
-        let passed = seen.change;
-        let changes = self.render_changes(&view, head, after, run, seen, limit).await?;
-        // A cursor beyond the mark may be invented, and proves nothing about earlier changes.
-        if after.change <= counter.settled_change && counter.settled_change < passed {
-            self.settle(id, passed).await;
-        }
-        Ok(changes)
+        Ok(merge(after, run, seen, limit))
     }
 
     /// Reads a conversation and the counter of its changes.
@@ -173,40 +225,19 @@ impl Table {
         Ok(seen)
     }
 
-    /// Returns the page: the changed messages up to `after.seq`, then the new messages, at most
-    /// `limit` in total.
-    async fn render_changes(
+    /// Raises `settled_change` to the end of a read. Best effort: if the update fails, for
+    /// example in conflict with a transaction, a later reader raises it.
+    pub(super) async fn settle(
         &self,
-        view: &View<'_>,
-        conversation: ConversationHead,
+        id: ConversationId,
+        counter: &ChangesItem,
         after: Cursor,
-        run: Vec<MessageItem>,
-        mut seen: Seen,
-        limit: Limit,
-    ) -> Result<Changes> {
-        let mut results: Vec<MessageItem> = Vec::new();
-        results.extend(
-            seen.named.iter().filter(|(seq, _)| **seq <= after.seq).map(|(_, item)| item.clone()),
-        );
-        results.sort_by_key(MessageItem::seq);
-        let room = limit.get() - results.len();
-        let more = seen.cut || run.len() > room;
-        for message in run.into_iter().take(room) {
-            let newer = seen.named.remove(&message.seq());
-            results.push(newer.unwrap_or(message));
+        passed: Cursor,
+    ) {
+        // A cursor beyond the mark may be invented, and proves nothing about earlier changes.
+        if after.change > counter.settled_change || passed.change <= counter.settled_change {
+            return;
         }
-        let last = results.last().map_or(after.seq, MessageItem::seq).max(after.seq);
-        let authors = self.show(view, results.iter().filter_map(|item| item.author_id)).await?;
-        let id = conversation.id;
-        let results = results.into_iter().map(|item| item.into_message(id, &authors));
-        let results = results.collect::<Result<_>>()?;
-        let cursor = Cursor { seq: last, change: seen.change };
-        Ok(Changes { conversation, results, cursor, more })
-    }
-
-    /// Raises `settled_change` to `change`. Best effort: if the update fails, for example in
-    /// conflict with a transaction, a later reader raises it.
-    async fn settle(&self, id: ConversationId, change: u64) {
         let request = self
             .client
             .update_item()
@@ -215,7 +246,7 @@ impl Table {
             .update_expression("SET settled_change = :change")
             // The condition fails if the item is absent, so a purged item is not created again.
             .condition_expression("settled_change < :change")
-            .expression_attribute_values(":change", number(change))
+            .expression_attribute_values(":change", number(passed.change))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         if let Ok(output) = self.attempts(Effect::Harmless).send(request.send()).await {
             self.count_written(output.consumed_capacity());

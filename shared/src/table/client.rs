@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{
-    BehaviorVersion, Builder, Config, Credentials, HttpClient, Region,
+    BehaviorVersion, Builder, Config, Credentials, HttpClient, Region, SharedHttpClient,
     StalledStreamProtectionConfig,
 };
 use aws_sdk_dynamodb::types::ConsumedCapacity;
@@ -63,20 +63,10 @@ impl Table {
     /// into the environment, or at `AWS_ENDPOINT_URL_DYNAMODB` if that is set. `POSTS_PER_SECOND` is the
     /// rate limit. Reads only the environment: no file, no metadata service.
     pub fn from_env() -> Result<Self> {
-        let variable =
-            |name: &str| env::var(name).map_err(|_| Error::internal(format!("{name} is not set")));
-        let (name, region) = (variable("TABLE_NAME")?, variable("AWS_REGION")?);
+        let name = variable("TABLE_NAME")?;
         let endpoint = env::var("AWS_ENDPOINT_URL_DYNAMODB").ok().filter(|url| !url.is_empty());
-        let amazon = endpoint.is_none() && has_amazon_certificates(&region);
-        let trust = if amazon { amazon_roots() } else { TrustStore::default() };
-        let credentials = Credentials::new(
-            variable("AWS_ACCESS_KEY_ID")?,
-            variable("AWS_SECRET_ACCESS_KEY")?,
-            env::var("AWS_SESSION_TOKEN").ok(),
-            None,
-            "environment",
-        );
-        let mut config = tls_config(trust).region(Region::new(region));
+        let Access { region, credentials, http } = Access::from_env(endpoint.is_none())?;
+        let mut config = config().http_client(http).region(region);
         config.set_endpoint_url(endpoint);
         let rate = env::var("POSTS_PER_SECOND").unwrap_or("0".into());
         let rate = rate.parse().map_err(|_| Error::internal("POSTS_PER_SECOND is not a number"))?;
@@ -182,13 +172,50 @@ fn config() -> Builder {
         .timeout_config(timeouts.build())
 }
 
-/// Returns a configuration for HTTPS with ring, which draws its first random bytes without delay.
-fn tls_config(trust: TrustStore) -> Builder {
+/// How a function reaches the services of AWS.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The region of the function.
+    pub region: Region,
+    /// The credentials that Lambda puts into the environment.
+    pub credentials: Credentials,
+    /// The client for HTTPS.
+    pub http: SharedHttpClient,
+}
+
+impl Access {
+    /// Reads the environment. `amazon` is true if the endpoint is one of AWS.
+    pub fn from_env(amazon: bool) -> Result<Self> {
+        let region = variable("AWS_REGION")?;
+        let credentials = Credentials::new(
+            variable("AWS_ACCESS_KEY_ID")?,
+            variable("AWS_SECRET_ACCESS_KEY")?,
+            env::var("AWS_SESSION_TOKEN").ok(),
+            None,
+            "environment",
+        );
+        let amazon = amazon && has_amazon_certificates(&region);
+        let trust = if amazon { amazon_roots() } else { TrustStore::default() };
+        Ok(Self { region: Region::new(region), credentials, http: https(trust) })
+    }
+}
+
+/// Returns an environment variable.
+pub fn variable(name: &str) -> Result<String> {
+    env::var(name).map_err(|_| Error::internal(format!("{name} is not set")))
+}
+
+/// Returns a client for HTTPS with ring, which draws its first random bytes without delay.
+fn https(trust: TrustStore) -> SharedHttpClient {
     let tls = TlsContext::builder().with_trust_store(trust).build().expect("a valid trust store");
-    let client = aws_smithy_http_client::Builder::new()
+    aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls);
-    config().http_client(client.build_https())
+        .tls_context(tls)
+        .build_https()
+}
+
+fn tls_config(trust: TrustStore) -> Builder {
+    config().http_client(https(trust))
 }
 
 /// Returns the configuration of every client, with the roots of the operating system, for benchmarks

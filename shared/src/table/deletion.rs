@@ -262,6 +262,11 @@ impl Table {
             let delete = delete.build().map_err(Error::internal)?;
             wanted.push(WriteRequest::builder().delete_request(delete).build());
         }
+        self.write_batch(wanted).await
+    }
+
+    /// Puts and removes up to 25 items, without conditions.
+    pub(super) async fn write_batch(&self, mut wanted: Vec<WriteRequest>) -> Result<()> {
         let mut attempts = self.attempts(Effect::Write);
         loop {
             let request = self

@@ -1,6 +1,6 @@
 //! The items of the table, as DynamoDB stores them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,8 @@ use crate::member::{ConversationSummary, Member, Role};
 use crate::profile::full_name;
 use crate::rate::Bucket;
 use crate::{
-    Caller, Conversation, ConversationId, Error, Kind, Message, Metadata, Profile, ProfileId,
-    Result, Seq, Time,
+    Caller, Conversation, ConversationHead, ConversationId, Error, Kind, Message, Metadata,
+    Profile, ProfileId, Result, Seq, Time,
 };
 
 /// Parses an item. One that does not parse is a bug: only this code writes to the table.
@@ -141,6 +141,11 @@ impl ConversationItem {
     /// Returns when it received its newest message, or was created.
     pub(super) fn active_at(&self) -> Time {
         self.last_message_at.unwrap_or(self.created_at)
+    }
+
+    pub(super) fn head(&self) -> ConversationHead {
+        let (id, subject, version) = (self.id, self.subject.clone(), self.version);
+        ConversationHead { id, subject, version }
     }
 
     pub(super) fn into_summary(self) -> ConversationSummary {
@@ -339,4 +344,47 @@ pub(super) struct ChangeItem {
     /// The message that changed; `None` for a rename.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) seq: Option<Seq>,
+}
+
+/// A ticket. Its deletion opens the connection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct TicketItem {
+    #[serde(flatten)]
+    pub(super) key: Key,
+    pub(super) caller: String,
+    pub(super) admin: bool,
+    /// When the connection ends.
+    pub(super) connection_expires_at: Time,
+    /// Seconds since 1970 (TTL).
+    pub(super) expires_at: i64,
+}
+
+/// An open connection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ConnectionItem {
+    #[serde(flatten)]
+    pub(super) key: Key,
+    pub(super) caller: String,
+    pub(super) admin: bool,
+    pub(super) connected_at: Time,
+    /// What the connection is subscribed to. Absent if that is nothing.
+    #[serde(default, skip_serializing_if = "HashSet::is_empty")]
+    pub(super) topics: HashSet<String>,
+    /// What its watch covers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) watched: Vec<String>,
+    /// Seconds since 1970 (TTL).
+    pub(super) expires_at: i64,
+}
+
+/// A subscription of a connection to a conversation or to a profile.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SubscriptionItem {
+    #[serde(flatten)]
+    pub(super) key: Key,
+    /// True if the caller may see everything.
+    pub(super) admin: bool,
+    pub(super) connected_at: Time,
+    /// Seconds since 1970 (TTL).
+    pub(super) expires_at: i64,
 }

@@ -14,13 +14,17 @@
 //! | post: a place, with `last_message_at` | one `UpdateItem` on the conversation |
 //! | post: the message, its point and its idempotency key | one `TransactWriteItems` |
 //! | the resource of a repeated POST | `BatchGetItem` on the idempotency key, then on the resource |
+//! | a ticket, a connection | `DeleteItem`, `BatchGetItem` on its key |
+//! | the subscriptions to a conversation or a profile | `Query` on `pk = LIVE#…` |
 //! | deleted conversations and profiles | `Query` on the index, `listing = "DELETED"`, then `Query` on `pk` |
 
 use std::collections::HashMap;
+use std::fmt::Display;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
+use crate::live::{Connection, ConnectionId};
 use crate::text::hash;
 use crate::{Caller, ConversationId, Error, IdempotencyKey, ProfileId, Result, Seq};
 
@@ -35,6 +39,9 @@ pub(super) const DELETED: &str = "DELETED";
 
 /// The sort key of every profile.
 pub(super) const PROFILE_SK: &str = "PROFILE";
+
+/// The start of the partition key of everything in a conversation.
+pub(super) const CONVERSATION_PREFIX: &str = "CONVERSATION#";
 
 /// The attributes of an item.
 pub(super) type Attributes = HashMap<String, AttributeValue>;
@@ -70,7 +77,12 @@ impl Key {
 
     /// What the profiles of one owner are in a conversation.
     pub(super) fn access(conversation_id: ConversationId, owner: &str) -> Self {
-        Self { pk: conversation_pk(conversation_id), sk: format!("ACCESS#{}", hash(owner)) }
+        Self::access_of_hashed(conversation_id, &hash(owner))
+    }
+
+    /// The same, by the hash of the owner's `sub`.
+    pub(super) fn access_of_hashed(conversation_id: ConversationId, owner: &str) -> Self {
+        Self { pk: conversation_pk(conversation_id), sk: format!("ACCESS#{owner}") }
     }
 
     pub(super) fn change(conversation_id: ConversationId, number: u64) -> Self {
@@ -92,6 +104,21 @@ impl Key {
     pub(super) fn idempotency(caller: &Caller, key: &IdempotencyKey) -> Self {
         let (caller, key) = (hash(caller.subject()), hash(key.as_str()));
         Self { pk: format!("KEY#{caller}#{key}"), sk: "KEY".into() }
+    }
+
+    /// A ticket, by its secret, which is stored hashed.
+    pub(super) fn ticket(secret: &str) -> Self {
+        Self { pk: format!("TICKET#{}", hash(secret)), sk: "TICKET".into() }
+    }
+
+    pub(super) fn connection(id: &ConnectionId) -> Self {
+        Self { pk: format!("CONNECTION#{id}"), sk: "CONNECTION".into() }
+    }
+
+    /// A subscription of a connection to a conversation or to a profile.
+    pub(super) fn subscription(topic: impl Display, connection: &Connection, kind: &str) -> Self {
+        let (caller, id) = (hash(connection.caller.subject()), &connection.id);
+        Self { pk: live_pk(topic), sk: format!("{caller}#{id}#{kind}") }
     }
 
     /// Returns a key that no item has.
@@ -117,7 +144,12 @@ impl Key {
 }
 
 pub(super) fn conversation_pk(id: ConversationId) -> String {
-    format!("CONVERSATION#{id}")
+    format!("{CONVERSATION_PREFIX}{id}")
+}
+
+/// The partition of the subscriptions to a conversation or to a profile.
+pub(super) fn live_pk(topic: impl Display) -> String {
+    format!("LIVE#{topic}")
 }
 
 /// The partition of an owner's profiles.

@@ -11,6 +11,7 @@
 //! - [`access`]: reading what decides access to a conversation
 //! - [`profiles`], [`conversations`], [`members`], [`messages`]: the operations
 //! - [`changes`], [`versions`]: the change feed; changes that never undo later ones
+//! - [`live`]: tickets, connections, subscriptions, and what is delivered to them
 //! - [`deletion`]: how a deleted conversation or profile is removed
 //! - [`schema`]: creating the table on a development engine
 
@@ -24,6 +25,7 @@ mod deletion;
 mod idempotency;
 mod items;
 mod keys;
+mod live;
 mod members;
 mod messages;
 mod profiles;
@@ -33,8 +35,9 @@ mod transactions;
 mod versions;
 
 pub use backoff::{Backoff, SHORTEST_ATTEMPT, Setback, backoff};
-pub use client::{Table, Usage, client_config};
+pub use client::{Access, Table, Usage, client_config, variable};
 pub use deletion::Purged;
 pub use idempotency::Created;
+pub use live::{Batch, Notice, Parcel, Subscriber, parse_record};
 pub use members::PutMember;
 pub use messages::Posted;
