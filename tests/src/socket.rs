@@ -97,7 +97,14 @@ impl Socket {
         self.receive().await.expect_err("a closed connection")
     }
 
-    async fn receive(&mut self) -> Result<Value, Option<u16>> {
+    /// Returns the next frame.
+    ///
+    /// # Errors
+    /// The code with which the service closes the connection.
+    ///
+    /// # Panics
+    /// If neither arrives.
+    pub async fn receive(&mut self) -> Result<Value, Option<u16>> {
         loop {
             let received = timeout(PATIENCE, self.0.next()).await.expect("a frame");
             match received {

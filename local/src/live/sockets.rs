@@ -27,6 +27,8 @@ use crate::hosts::error_response;
 
 /// The largest message, in bytes, which may consist of several frames.
 const MAX_MESSAGE: usize = 128 * 1024;
+/// The buffer of a connection, in bytes. Clients send short frames.
+const READ_BUFFER: usize = 4 * 1024;
 /// The longest time for a client to take a frame.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -65,6 +67,7 @@ async fn open(live: Arc<Live>, query: String, upgrade: WebSocketUpgrade) -> Resp
         }
     }
     let upgrade = upgrade.max_frame_size(MAX_FRAME).max_message_size(MAX_MESSAGE);
+    let upgrade = upgrade.read_buffer_size(READ_BUFFER);
     upgrade.on_upgrade(move |socket| serve(live, id, socket))
 }
 
