@@ -247,10 +247,14 @@ async fn call_live_functions(stage: &Stage, used: &mut Used) {
     used.record("disconnect");
 }
 
+/// Returns the statement that allows actions on a resource.
+fn allow(actions: &[&str], resource: &str) -> Value {
+    json!({ "Effect": "Allow", "Action": actions, "Resource": resource })
+}
+
 #[test]
 fn live_delivery_may_reach_only_its_own_connections_stream_and_queue() {
     let api = "execute-api:${AWS::Region}:${AWS::AccountId}:${LiveApi}/live/POST/@connections/*";
-    let allow = |actions: &[&str], resource: &str| json!({ "Effect": "Allow", "Action": actions, "Resource": resource });
     let connections =
         allow(&["execute-api:ManageConnections"], &format!("arn:${{AWS::Partition}}:{api}"));
     let stream = ["DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"];

@@ -198,7 +198,7 @@ fn the_websocket_api_routes_each_frame_to_the_alias_of_its_function() {
     ];
     assert_eq!(routes, expected);
     assert_eq!(api["RouteSelectionExpression"], "$request.body.action");
-    // A stage of a WebSocket API cannot be `$default`, and its access log needs a role of the account.
+    // A stage of a WebSocket API cannot be `$default`; its access log needs a role of the account.
     assert_eq!((&api["StageName"], &api["AccessLogSettings"]), (&json!("live"), &Value::Null));
 }
 
