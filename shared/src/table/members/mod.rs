@@ -5,6 +5,7 @@
 //! transaction, so the counters always equal the members.
 
 mod changing;
+mod marking;
 mod reading;
 
 pub use changing::PutMember;
