@@ -13,7 +13,7 @@ use tests::dynamodb::seeded::{Counts, Seeded};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::live::listener::listener;
+use crate::live::listener::{hoarder, listener};
 use crate::live::stream;
 use crate::requests::USERS;
 use crate::standing::Candidate;
@@ -207,6 +207,7 @@ fn start_listeners(world: &Arc<World>, rng: &mut Rng) -> Vec<JoinHandle<()>> {
     if world.weather.live && world.haste == 1 {
         let records = world.dynamodb.records();
         tokio::spawn(stream::deliver_all(world.clone(), rng.fork(), records));
+        listeners.push(tokio::spawn(hoarder(world.clone(), rng.fork())));
         for conversation in 0..world.conversations.len() {
             for _ in 0..rng.u32(1..=2) {
                 let user = world.draw_user(rng);

@@ -109,6 +109,8 @@ pub(crate) struct Known {
     /// Clients with a live connection.
     pub(crate) listened: Vec<Followed>,
     pub(crate) deleted_conversations: Vec<usize>,
+    /// When the deletion of a conversation was confirmed.
+    pub(crate) ended_conversations: HashMap<usize, Instant>,
     pub(crate) deleted_profiles: Vec<usize>,
     /// The profiles that a client tried to delete, and when that began.
     pub(crate) ended_profiles: HashMap<String, Instant>,

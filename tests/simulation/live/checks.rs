@@ -19,6 +19,7 @@ pub(crate) fn violations(
     begun: &BTreeMap<String, Instant>,
 ) -> Vec<String> {
     let world = standings.world;
+    let deleted = world.known().ended_conversations.clone();
     let mut violations = Vec::new();
     for Posted { user, started, started_at, ended, expires_at, frame } in posted {
         let mut found = |what: &str| {
@@ -29,12 +30,17 @@ pub(crate) fn violations(
         }
         let id = frame["conversation_id"].as_str();
         let conversation = world.conversations.iter().position(|known| Some(&**known) == id);
-        let (Some(user), Some(conversation)) = (*user, conversation) else { continue };
+        let Some(conversation) = conversation else { continue };
+        let shows = matches!(frame["type"].as_str(), Some("changes" | "activity"));
+        if shows && deleted.get(&conversation).is_some_and(|deleted| deleted < started) {
+            found("posted after the conversation was deleted");
+        }
+        let Some(user) = *user else { continue };
         if !world.may_hide(conversation, Some(user)) {
             continue;
         }
         match frame["type"].as_str() {
-            Some("changes" | "activity") => {
+            _ if shows => {
                 let is_out = |from| standings.is_out(conversation, user, (from, *ended), *started);
                 if is_out(*started) {
                     found("posted to someone who may not see it");

@@ -8,7 +8,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde_json::{Value, json};
 use shared::Time;
-use tokio::time::{Instant, timeout_at};
+use shared::live::TICKET_LIFETIME;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::sockets::Socket;
 use crate::followers::{Followed, Poll};
@@ -25,6 +26,8 @@ const HEARTBEATS: [Duration; 4] = [
     Duration::from_secs(60),
     Duration::from_secs(300),
 ];
+/// The most that two clocks of the service differ.
+const MOST_SKEW: Duration = Duration::from_secs(7);
 /// The time in which the frames of the last answer have arrived.
 const AFTERMATH: Duration = Duration::from_secs(12);
 
@@ -36,6 +39,57 @@ struct Listener {
     heartbeat: Duration,
     /// True if its tokens expire soon.
     hurried: bool,
+}
+
+/// A ticket of a user.
+struct Ticket {
+    user: Option<usize>,
+    secret: String,
+    expires_at: Time,
+    /// How long the connection lasts.
+    lifetime: Duration,
+}
+
+impl Ticket {
+    /// Creates a ticket, with a token that expires after so many seconds, if it does.
+    async fn create(world: &World, user: Option<usize>, seconds: Option<u64>) -> Option<Self> {
+        let now = world.time();
+        let expiry = |seconds| now.after(Duration::from_secs(seconds)).as_second();
+        let token_expires = seconds.map(expiry);
+        let ask = Ask { function: "create-ticket", user, token_expires, ..Ask::default() };
+        let answer = world.ask(ask).await;
+        if answer.status != 201 {
+            if !matches!(answer.status, 500 | 503) {
+                world.violation(format!("create-ticket: {answer:?}"));
+            }
+            return None;
+        }
+        let url = answer.body["url"].as_str().expect("an address");
+        let (_, secret) = url.split_once("ticket=").expect("a ticket");
+        let expires_at = answer.body["connection_expires_at"].as_str().expect("a time").to_owned();
+        let expires_at = Time::try_from(expires_at).expect("a time");
+        if token_expires.is_some_and(|expiry| expires_at.as_second() > expiry) {
+            world.violation(format!("a connection outlives its token: {expires_at}"));
+        }
+        let (secret, lifetime) = (secret.to_owned(), expires_at.since(now));
+        Some(Self { user, secret, expires_at, lifetime })
+    }
+
+    /// Opens a connection. Returns also whether the service accepted the ticket.
+    async fn open(&self, world: &Arc<World>) -> (Option<Socket>, bool) {
+        world.sockets.open(world, self.user, &self.secret, self.expires_at).await
+    }
+}
+
+/// Keeps a ticket until it has expired, by every clock. Then it opens nothing.
+pub(crate) async fn hoarder(world: Arc<World>, mut rng: Rng) {
+    world.pause(&mut rng, 5_000).await;
+    let user = world.draw_user(&mut rng);
+    let Some(ticket) = Ticket::create(&world, user, None).await else { return };
+    sleep(TICKET_LIFETIME + MOST_SKEW).await;
+    if ticket.open(&world).await.1 {
+        world.violation("an expired ticket opened a connection".to_owned());
+    }
 }
 
 /// Why a client does not listen to a connection any more.
@@ -121,40 +175,26 @@ impl Listener {
     /// Gets a ticket and opens a connection. Returns the connection and how long it lasts.
     async fn connect(&mut self) -> Option<(Socket, Duration)> {
         let (world, user) = (self.world.clone(), self.followed.user);
-        let now = world.time();
-        let expiry = |rng: &mut Rng| now.after(Duration::from_secs(rng.u64(5..40))).as_second();
-        let token_expires = self.hurried.then(|| expiry(&mut self.rng));
-        let answer = Ask { function: "create-ticket", user, token_expires, ..Ask::default() };
-        let answer = world.ask(answer).await;
-        if answer.status != 201 {
-            if !matches!(answer.status, 500 | 503) {
-                world.violation(format!("create-ticket: {answer:?}"));
-            }
-            return None;
-        }
-        let url = answer.body["url"].as_str().expect("an address");
-        let (_, secret) = url.split_once("ticket=").expect("a ticket");
-        let expires_at = answer.body["connection_expires_at"].as_str().expect("a time").to_owned();
-        let expires_at = Time::try_from(expires_at).expect("a time");
-        let mut opened: Vec<(Option<Socket>, bool)> = Vec::new();
+        let seconds = self.hurried.then(|| self.rng.u64(5..40));
+        let ticket = Ticket::create(&world, user, seconds).await?;
+        let mut opened = vec![];
         if self.rng.u32(..4) == 0 {
             // Somebody else has seen the ticket.
             let mut later = self.rng.fork();
             let second = async {
                 world.pause(&mut later, 60).await;
-                world.sockets.open(&world, user, secret, expires_at).await
+                ticket.open(&world).await
             };
-            let (one, other) =
-                tokio::join!(world.sockets.open(&world, user, secret, expires_at), second);
+            let (one, other) = tokio::join!(ticket.open(&world), second);
             opened.extend([one, other]);
         } else {
-            opened.push(world.sockets.open(&world, user, secret, expires_at).await);
+            opened.push(ticket.open(&world).await);
         }
         if opened.iter().filter(|(_, accepted)| *accepted).count() > 1 {
             world.violation("a ticket opened two connections".to_owned());
         }
         let socket = opened.into_iter().find_map(|(socket, _)| socket)?;
-        Some((socket, expires_at.since(now)))
+        Some((socket, ticket.lifetime))
     }
 
     /// Polls for a random time after a failed connection.
@@ -216,7 +256,7 @@ impl Listener {
                 self.world.poll_pause(&mut self.rng).await;
                 continue;
             }
-            if last {
+            if last || self.take_all(socket).await? {
                 self.take_until(socket, Instant::now() + AFTERMATH).await?;
                 self.followed.load_older(&self.world).await;
                 return ControlFlow::Break(End::Complete);
@@ -230,6 +270,18 @@ impl Listener {
                 return ControlFlow::Break(End::Renew);
             }
         }
+    }
+
+    /// Takes frames until nothing follows any more, without a heartbeat, where no frame is lost and
+    /// all are current. Returns false if that is not the case.
+    async fn take_all(&mut self, socket: &mut Socket) -> Flow<bool> {
+        if !self.world.weather.is_timed() {
+            return ControlFlow::Continue(false);
+        }
+        while !self.world.is_done() && !self.followed.hidden {
+            self.take_until(socket, Instant::now() + PATIENCE).await?;
+        }
+        ControlFlow::Continue(!self.followed.hidden)
     }
 
     /// Subscribes, and takes frames until the answer. Returns whether the client may see the
