@@ -261,6 +261,9 @@ impl Listener {
                 self.followed.load_older(&self.world).await;
                 return ControlFlow::Break(End::Complete);
             }
+            if self.rng.u32(..4) == 0 {
+                self.watch(socket);
+            }
             if self.rng.bool() {
                 self.followed.load_older(&self.world).await;
             }
@@ -282,6 +285,17 @@ impl Listener {
             self.take_until(socket, Instant::now() + PATIENCE).await?;
         }
         ControlFlow::Continue(!self.followed.hidden)
+    }
+
+    /// Watches some conversations of a profile, which others may hide from its owner.
+    fn watch(&mut self, socket: &Socket) {
+        let mut profiles = self.world.known().candidates.clone();
+        profiles.retain(|profile| self.followed.user.is_none_or(|user| profile.owner == user));
+        let Some(profile) = self.rng.choice(profiles) else { return };
+        let mut ids = self.world.conversations.clone();
+        ids.retain(|_| self.rng.bool());
+        let (action, profile) = ("watch", profile.id);
+        socket.send(json!({ "action": action, "profile_id": profile, "conversation_ids": ids }));
     }
 
     /// Subscribes, and takes frames until the answer. Returns whether the client may see the
@@ -319,7 +333,8 @@ impl Listener {
     /// Takes a frame. Returns false if the subscription has ended.
     async fn take(&mut self, frame: &Value) -> Flow<bool> {
         let id = self.id();
-        if frame["conversation_id"].as_str().is_some_and(|other| other != id) {
+        // Others are about a watch.
+        if frame["conversation_id"] != id {
             return ControlFlow::Continue(true);
         }
         match (frame["type"].as_str(), frame["code"].as_str()) {

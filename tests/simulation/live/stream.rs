@@ -103,6 +103,9 @@ fn shuffled(rng: &mut Rng, batch: Vec<Waiting>) -> Vec<(usize, Record)> {
             None => items.push(vec![record]),
         }
     }
+    if rng.u32(..16) == 0 {
+        items.push(vec![Record::poisoned()]);
+    }
     rng.shuffle(&mut items);
     (1..).zip(items.into_iter().flatten()).collect()
 }

@@ -17,6 +17,13 @@ pub struct Record {
 }
 
 impl Record {
+    /// Returns a record that cannot be read.
+    #[must_use]
+    pub fn poisoned() -> Self {
+        let key = ItemKey { pk: "CONVERSATION#x".to_owned(), sk: "MESSAGE#x".to_owned() };
+        Self { event: "INSERT", key }
+    }
+
     /// Returns the partition key.
     #[must_use]
     pub fn partition(&self) -> &str {
