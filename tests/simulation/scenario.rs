@@ -210,7 +210,11 @@ fn start_listeners(world: &Arc<World>, rng: &mut Rng) -> Vec<JoinHandle<()>> {
         listeners.push(tokio::spawn(hoarder(world.clone(), rng.fork())));
         for conversation in 0..world.conversations.len() {
             for _ in 0..rng.u32(1..=2) {
-                let user = world.draw_user(rng);
+                let candidates = world.known().candidates.clone();
+                let user = match world.origins[conversation].private && rng.u32(..4) > 0 {
+                    true => rng.choice(candidates).map(|one| one.owner),
+                    false => world.draw_user(rng),
+                };
                 let listener = listener(world.clone(), rng.fork(), user, conversation);
                 listeners.push(tokio::spawn(listener));
             }

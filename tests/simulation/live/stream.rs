@@ -49,6 +49,7 @@ pub(crate) async fn deliver_all(
 async fn shard(world: Arc<World>, mut rng: Rng, mut records: UnboundedReceiver<Record>) {
     let mut waiting: Vec<Waiting> = Vec::new();
     let mut count = 0;
+    let window = *rng.choice(&[20, 100, 500]).expect("a time");
     loop {
         let next = waiting.iter().map(|waiting| waiting.due).min();
         let next = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
@@ -56,7 +57,7 @@ async fn shard(world: Arc<World>, mut rng: Rng, mut records: UnboundedReceiver<R
             Ok(None) => return,
             Ok(Some(record)) => {
                 count += 1;
-                let due = Instant::now() + delay(&world, &mut rng);
+                let due = Instant::now() + delay(&world, &mut rng, &record);
                 let earlier = waiting.iter().filter(|one| one.record.is_of_same_item(&record));
                 let due = earlier.map(|one| one.due).fold(due, Instant::max);
                 waiting.push(Waiting { record, due, number: count });
@@ -78,14 +79,17 @@ async fn shard(world: Arc<World>, mut rng: Rng, mut records: UnboundedReceiver<R
             tokio::spawn(repeated(world.clone(), rng.fork(), batch.clone()));
         }
         deliver_batch(&world, &mut rng, batch).await;
-        world.pause(&mut rng, 500).await;
+        world.pause(&mut rng, window).await;
     }
 }
 
 /// Draws how late a record becomes available. Where readers are timed, everything is visible then.
-fn delay(world: &World, rng: &mut Rng) -> Duration {
+fn delay(world: &World, rng: &mut Rng, record: &Record) -> Duration {
     let milliseconds = match rng.u32(..10) {
-        _ if world.weather.is_timed() => rng.u64(200..400),
+        number if world.weather.is_timed() => {
+            let longest = if number == 0 { 400 } else { 20 };
+            return record.settles_in + Duration::from_millis(rng.u64(..longest));
+        }
         0 => rng.u64(..5_000),
         1 | 2 => rng.u64(..1_000),
         3..6 => rng.u64(..200),

@@ -3,6 +3,8 @@
 //! A record exists from the commit on. Reads may not see the write yet, because the items of a
 //! transaction become visible one by one.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use shared::table::parse_record;
 use tokio::sync::mpsc::UnboundedSender;
@@ -14,6 +16,8 @@ use super::{Executed, ItemKey, Request};
 pub struct Record {
     event: &'static str,
     key: ItemKey,
+    /// The time from the commit until reads see the write.
+    pub settles_in: Duration,
 }
 
 impl Record {
@@ -21,7 +25,7 @@ impl Record {
     #[must_use]
     pub fn poisoned() -> Self {
         let key = ItemKey { pk: "CONVERSATION#x".to_owned(), sk: "MESSAGE#x".to_owned() };
-        Self { event: "INSERT", key }
+        Self { event: "INSERT", key, settles_in: Duration::ZERO }
     }
 
     /// Returns the partition key.
@@ -62,7 +66,7 @@ pub(super) fn record(
     let executed = execute();
     for (before, key) in before {
         let after = exists(&key);
-        send(records, key, before, after);
+        send(records, key, (before, after), executed.settles_in);
     }
     executed
 }
@@ -84,8 +88,13 @@ fn watched_keys(request: &Request) -> Vec<ItemKey> {
 }
 
 /// Sends the record of an item that existed before a write, or after it, or both.
-fn send(records: &UnboundedSender<Record>, key: ItemKey, before: bool, after: bool) {
-    let event = match (before, after) {
+fn send(
+    records: &UnboundedSender<Record>,
+    key: ItemKey,
+    existed: (bool, bool),
+    settles_in: Duration,
+) {
+    let event = match existed {
         (false, true) => "INSERT",
         (true, false) => "REMOVE",
         (true, true) => "MODIFY",
@@ -93,6 +102,6 @@ fn send(records: &UnboundedSender<Record>, key: ItemKey, before: bool, after: bo
     };
     if !matches!(parse_record(event, &key.pk, &key.sk), Ok(None)) {
         // The receiver is gone if nothing is delivered any more.
-        let _ = records.send(Record { event, key });
+        let _ = records.send(Record { event, key, settles_in });
     }
 }
