@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tests::dynamodb::invocations::Crash;
 use tests::guarantees::Post;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::changers::{edit_message, rename};
 use crate::clients::post_until_known;
@@ -32,6 +32,9 @@ pub(crate) async fn deleter(world: Arc<World>, mut rng: Rng) {
         let user = rng.bool().then(|| world.owner(conversation));
         let confirmed = delete(&world, &mut rng, "delete-conversation", user, path).await;
         world.mark_deleted(&world.conversations[conversation], confirmed);
+        if confirmed {
+            world.known().ended_conversations.insert(conversation, Instant::now());
+        }
         // Nothing is due yet. A job that removed items now would leave some.
         for _ in 0..rng.u32(3..12) {
             purge(&world).await;

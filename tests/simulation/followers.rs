@@ -15,7 +15,7 @@ use crate::world::World;
 /// A follower's copy of a conversation.
 pub(crate) struct Followed {
     pub(crate) conversation: usize,
-    user: Option<usize>,
+    pub(crate) user: Option<usize>,
     /// True if the conversation was hidden from it for a time.
     pub(crate) hidden: bool,
     /// The messages from the oldest page that it has loaded up to the newest.
@@ -51,7 +51,7 @@ pub(crate) async fn follower(
             if world.is_deleted(conversation) || hidden {
                 return;
             }
-            world.pause(&mut rng, 500).await;
+            world.poll_pause(&mut rng).await;
             continue;
         };
         loop {
@@ -75,7 +75,7 @@ pub(crate) async fn follower(
 }
 
 /// The result of a poll.
-enum Poll {
+pub(crate) enum Poll {
     /// Nothing is new, and everything is loaded.
     Nothing,
     /// More may follow.
@@ -92,7 +92,7 @@ enum Poll {
 
 impl Followed {
     /// Starts without any message.
-    fn nothing(user: Option<usize>, conversation: usize) -> Self {
+    pub(crate) fn nothing(user: Option<usize>, conversation: usize) -> Self {
         Self {
             conversation,
             user,
@@ -109,7 +109,7 @@ impl Followed {
     }
 
     /// Starts with the newest messages.
-    async fn start(
+    pub(crate) async fn start(
         world: &World,
         rng: &mut Rng,
         user: Option<usize>,
@@ -138,11 +138,10 @@ impl Followed {
     }
 
     /// Asks for changes and, at the same time, for an older page.
-    async fn poll(&mut self, world: &World, rng: &mut Rng) -> Poll {
+    pub(crate) async fn poll(&mut self, world: &World, rng: &mut Rng) -> Poll {
         let limit = *rng.choice(&[1, 2, 5, 20]).expect("a limit");
-        let (seq, change) = self.cursor;
-        let after = format!("{seq}.{change}");
-        let changes = self.ask(world, "list-changes", ("after", after), limit);
+        let after = ("after", self.cursor());
+        let changes = self.ask(world, "list-changes", after, limit);
         let loads = self.lowest > 1 && rng.bool();
         let older = async {
             match loads {
@@ -201,14 +200,7 @@ impl Followed {
             }
         }
         let results = answer.results();
-        for message in &results {
-            let place = seq(message);
-            if place > self.cursor.0 {
-                self.received.entry(place).or_insert_with(Instant::now);
-            }
-            let known = if place < self.lowest { &mut self.aside } else { &mut self.messages };
-            keep_newer(known, message);
-        }
+        self.merge(&results);
         self.learn(&answer.body["conversation"]);
         let (before, after) = (self.cursor, cursor(&answer.body["cursor"]));
         // A client without messages needs no earlier changes, so its change may rise alone.
@@ -218,6 +210,50 @@ impl Followed {
         self.cursor = after;
         let more = !answer.body["next"].is_null();
         if results.is_empty() && !more && before == after { Poll::Nothing } else { Poll::More }
+    }
+
+    /// Takes the messages of a page or a frame.
+    fn merge(&mut self, results: &[Value]) {
+        for message in results {
+            let place = seq(message);
+            if place > self.cursor.0 {
+                self.received.entry(place).or_insert_with(Instant::now);
+            }
+            let known = if place < self.lowest { &mut self.aside } else { &mut self.messages };
+            keep_newer(known, message);
+        }
+    }
+
+    /// Takes a live frame over. Returns false if the client has to ask instead.
+    pub(crate) fn take_frame(&mut self, frame: &Value) -> bool {
+        self.learn(&frame["conversation"]);
+        let (after, end) = (cursor(&frame["after"]), cursor(&frame["cursor"]));
+        if is_within(end, self.cursor) {
+            return true;
+        }
+        let fits = is_within(after, self.cursor) && is_within(self.cursor, end);
+        let Some(results) = frame["results"].as_array().filter(|_| fits) else { return false };
+        self.merge(results);
+        self.cursor = end;
+        true
+    }
+
+    /// Returns the cursor as text.
+    pub(crate) fn cursor(&self) -> String {
+        let (seq, change) = self.cursor;
+        format!("{seq}.{change}")
+    }
+
+    /// Loads older pages, until all are loaded or one fails.
+    pub(crate) async fn load_older(&mut self, world: &World) {
+        while self.lowest > 1 {
+            let (lowest, before) = (self.lowest, ("before", self.lowest.to_string()));
+            let page = self.ask(world, "list-messages", before, 5).await;
+            self.take_older(world, Some(&page));
+            if self.lowest == lowest {
+                return;
+            }
+        }
     }
 
     /// Takes an older page over, with what was kept aside for it.
@@ -273,6 +309,11 @@ impl Followed {
         }
         violations
     }
+}
+
+/// Returns whether no part of one cursor is greater than that of the other.
+fn is_within(one: (u64, u64), other: (u64, u64)) -> bool {
+    one.0 <= other.0 && one.1 <= other.1
 }
 
 /// Keeps the message with the higher `change`.

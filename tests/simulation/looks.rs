@@ -89,24 +89,26 @@ impl Look {
         format!("{} of user {user} in {conversation}: {status}, {times:?}", ask.function)
     }
 
-    /// Returns when the newest thing that it showed began to be written, or when it began itself.
-    fn newest(
-        &self,
-        begun: &BTreeMap<String, Instant>,
-        places: &BTreeMap<u64, Instant>,
-    ) -> Instant {
-        let (mut marks, mut top) = (BTreeSet::new(), 0);
-        collect(&self.body, &mut marks, &mut top);
-        let marks = marks.iter().filter_map(|mark| begun.get(mark));
-        let below = places.range(..=top).map(|(_, begun)| begun);
-        marks.chain(below).copied().fold(self.started, Instant::max)
-    }
-
     /// Returns whether this status is allowed to those who may not see the conversation.
     fn is_hidden(&self) -> bool {
         let replays = self.ask.function == "create-message" && self.ask.key.is_some();
         matches!(self.status, 404 | 500 | 503) || (self.status == 410 && replays)
     }
+}
+
+/// Returns when the newest thing that a response showed began to be written, or when the request
+/// started.
+pub(crate) fn newest(
+    body: &Value,
+    started: Instant,
+    begun: &BTreeMap<String, Instant>,
+    places: &BTreeMap<u64, Instant>,
+) -> Instant {
+    let (mut marks, mut top) = (BTreeSet::new(), 0);
+    collect(body, &mut marks, &mut top);
+    let marks = marks.iter().filter_map(|mark| begun.get(mark));
+    let below = places.range(..=top).map(|(_, begun)| begun);
+    marks.chain(below).copied().fold(started, Instant::max)
 }
 
 /// Collects the marks and the highest number of a message in a response.
@@ -151,7 +153,7 @@ pub(crate) fn violations<'l>(
             hidden.push(look);
         } else if look.status < 300
             && (READS.contains(&function) || look.replayed)
-            && is_out(look.newest(begun, &places[conversation]))
+            && is_out(newest(&look.body, look.started, begun, &places[conversation]))
         {
             found("written after the removal was answered, but shown");
         }

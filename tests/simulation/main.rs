@@ -16,6 +16,7 @@ mod clients;
 mod creators;
 mod deletion;
 mod followers;
+mod live;
 mod looks;
 mod members;
 mod observed;

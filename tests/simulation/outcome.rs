@@ -6,6 +6,8 @@ use serde_json::Value;
 use tests::guarantees::{Author, Conversation, History, Post};
 use tokio::time::{Duration, Instant};
 
+use crate::live::checks;
+use crate::live::sockets::Posted;
 use crate::looks::{self, Look};
 use crate::requests::Ask;
 use crate::standing::Standings;
@@ -30,7 +32,8 @@ pub(crate) async fn violations(world: &World, purged: bool) -> Vec<String> {
         let (conversation, subject) = conversation(world, index).await;
         let messages = conversation.messages.iter().flatten().cloned().collect::<Vec<Value>>();
         let known = world.known();
-        let followed = known.followed.iter().filter(|followed| followed.conversation == index);
+        let followed = known.followed.iter().chain(&known.listened);
+        let followed = followed.filter(|followed| followed.conversation == index);
         for followed in followed.filter(|_| conversation.messages.is_some()) {
             feed_violations.extend(followed.violations(world, &messages, &subject, &stored));
         }
@@ -85,6 +88,11 @@ async fn member_violations(
     let places: Vec<BTreeMap<u64, Instant>> = places.collect();
     let (shown, hidden) = looks::violations(&looks, &standings, &places, &begun);
     violations.extend(shown);
+    let posted = world.sockets.take_posted();
+    violations.extend(checks::violations(&posted, &standings, &places, &begun));
+    for Posted { started, frame, .. } in &posted {
+        violations.extend(world.known().observed.record(*started, frame));
+    }
     world.known().hidden = hidden.len();
     looks::compare(world, hidden).await;
     violations

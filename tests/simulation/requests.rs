@@ -23,6 +23,8 @@ pub(crate) struct Ask {
     pub(crate) path: Vec<(&'static str, String)>,
     pub(crate) query: Vec<(&'static str, String)>,
     pub(crate) key: Option<String>,
+    /// The `exp` of the caller's token.
+    pub(crate) token_expires: Option<i64>,
     /// The version in `If-Match`.
     pub(crate) expected: Option<u64>,
     pub(crate) body: Value,
@@ -48,7 +50,7 @@ impl Ask {
     ///
     /// The event has no deadline, because that would be a time of the machine's clock.
     pub(crate) fn into_request(self) -> Request {
-        let Ask { function, user, path, query, key, expected, body } = self;
+        let Ask { function, user, path, query, key, token_expires, expected, body } = self;
         let method = match function.split_once('-').map(|(verb, _)| verb) {
             Some("create") => Method::POST,
             Some("update") => Method::PATCH,
@@ -74,17 +76,20 @@ impl Ask {
         request
             .with_path_parameters(parameters(path))
             .with_query_string_parameters(parameters(query))
-            .with_request_context(context(user))
+            .with_request_context(context(user, token_expires))
             .with_lambda_context(Context::default())
     }
 }
 
 /// Returns the context of a request with the token of a user, or of an administrator.
-fn context(user: Option<usize>) -> RequestContext {
+fn context(user: Option<usize>, expires: Option<i64>) -> RequestContext {
     let subject = user.map_or("admin", |user| SUBJECTS[user]);
     let groups = if user.is_none() { "[admin]" } else { "[]" };
     let scope = format!("{READ_SCOPE} {WRITE_SCOPE}");
-    let claims = json!({ "sub": subject, "scope": scope, "cognito:groups": groups });
+    let mut claims = json!({ "sub": subject, "scope": scope, "cognito:groups": groups });
+    if let Some(expires) = expires {
+        claims["exp"] = json!(expires.to_string());
+    }
     let context = json!({
         "authorizer": { "jwt": { "claims": claims, "scopes": null } },
         "http": { "method": "", "path": "", "protocol": "", "sourceIp": "", "userAgent": "" },

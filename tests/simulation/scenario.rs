@@ -13,6 +13,8 @@ use tests::dynamodb::seeded::{Counts, Seeded};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use crate::live::listener::{hoarder, listener};
+use crate::live::stream;
 use crate::requests::USERS;
 use crate::standing::Candidate;
 use crate::weather::Weather;
@@ -27,6 +29,8 @@ pub(crate) struct Run {
     pub(crate) posts: usize,
     pub(crate) changes: usize,
     pub(crate) followers: usize,
+    pub(crate) listeners: usize,
+    pub(crate) frames: usize,
     pub(crate) crashed_posts: usize,
     pub(crate) purged: usize,
     pub(crate) member_requests: usize,
@@ -40,6 +44,8 @@ pub(crate) struct Totals {
     posts: usize,
     changes: usize,
     followers: usize,
+    listeners: usize,
+    frames: usize,
     crashed_posts: usize,
     purged: usize,
     member_requests: usize,
@@ -53,6 +59,8 @@ impl Totals {
         self.posts += run.posts;
         self.changes += run.changes;
         self.followers += run.followers;
+        self.listeners += run.listeners;
+        self.frames += run.frames;
         self.crashed_posts += run.crashed_posts;
         self.purged += run.purged;
         self.member_requests += run.member_requests;
@@ -63,10 +71,11 @@ impl Totals {
     pub(crate) fn describe(&self, first: u64) -> String {
         let Self { seeds, posts, changes, followers, crashed_posts, purged, counts, .. } = self;
         let (member_requests, hidden) = (self.member_requests, self.hidden);
+        let (listeners, frames) = (self.listeners, self.frames);
         let Counts { requests, faults, late, unreadable, closed_gaps, views } = counts;
         format!(
             "{seeds} seeds from {first}: {posts} posts, {changes} requests to change something, \
-             {followers} followers, {crashed_posts} crashed posts, {closed_gaps} closed gaps, \
+             {followers} followers, {listeners} live clients, {frames} frames, {crashed_posts} crashed posts, {closed_gaps} closed gaps, \
              {purged} purged conversations, {member_requests} requests to change a member, {hidden} \
              responses to others than members, {requests} requests to the table, {faults} faults ({late} \
              late arrivals, {unreadable} unreadable responses), {} partial views of transactions, {} \
@@ -100,6 +109,7 @@ pub(crate) async fn scenario(seed: u64, sockets: bool) -> Run {
     if !sockets {
         deletion::purge_when_due(&world, &mut rng).await;
     }
+    let frames = world.sockets.count();
     let violations = outcome::violations(&world, !sockets).await;
     let known = world.known();
     Run {
@@ -109,6 +119,8 @@ pub(crate) async fn scenario(seed: u64, sockets: bool) -> Run {
         posts: known.posts.len(),
         changes: known.attempts.len(),
         followers: known.followed.len(),
+        listeners: known.listened.len(),
+        frames,
         crashed_posts: world.crashed_posts.load(Ordering::Relaxed),
         purged: known.purged,
         member_requests: known.member_requests.len(),
@@ -155,6 +167,7 @@ async fn prepare(world: &mut World, rng: &mut Rng) {
 /// arrived.
 async fn use_it(world: &Arc<World>, rng: &mut Rng) {
     let readers = start_readers(world, rng);
+    let listeners = start_listeners(world, rng);
     for writer in start_writers(world, rng) {
         writer.await.expect("no panic");
     }
@@ -163,7 +176,7 @@ async fn use_it(world: &Arc<World>, rng: &mut Rng) {
     world.finish();
     sleep(Duration::from_secs(35) / world.haste).await;
     world.end();
-    for reader in readers {
+    for reader in readers.into_iter().chain(listeners) {
         reader.await.expect("no panic");
     }
 }
@@ -186,6 +199,28 @@ fn start_readers(world: &Arc<World>, rng: &mut Rng) -> Vec<JoinHandle<()>> {
         readers.push(tokio::spawn(inventor));
     }
     readers
+}
+
+/// Starts live delivery and its clients, in virtual time only.
+fn start_listeners(world: &Arc<World>, rng: &mut Rng) -> Vec<JoinHandle<()>> {
+    let mut listeners = Vec::new();
+    if world.weather.live && world.haste == 1 {
+        let records = world.dynamodb.records();
+        tokio::spawn(stream::deliver_all(world.clone(), rng.fork(), records));
+        listeners.push(tokio::spawn(hoarder(world.clone(), rng.fork())));
+        for conversation in 0..world.conversations.len() {
+            for _ in 0..rng.u32(1..=2) {
+                let candidates = world.known().candidates.clone();
+                let user = match world.origins[conversation].private && rng.u32(..4) > 0 {
+                    true => rng.choice(candidates).map(|one| one.owner),
+                    false => world.draw_user(rng),
+                };
+                let listener = listener(world.clone(), rng.fork(), user, conversation);
+                listeners.push(tokio::spawn(listener));
+            }
+        }
+    }
+    listeners
 }
 
 fn start_writers(world: &Arc<World>, rng: &mut Rng) -> Vec<JoinHandle<()>> {

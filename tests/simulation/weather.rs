@@ -17,6 +17,10 @@ pub(crate) struct Weather {
     pub(crate) crashes: u32,
     /// The clock of an invocation is wrong by up to so many milliseconds, either way.
     skew: u64,
+    /// The share of frames that get a fault, in percent.
+    pub(crate) frames: u32,
+    /// True if clients have live connections.
+    pub(crate) live: bool,
     /// The rate limit; 0: none.
     pub(crate) posts_per_second: u32,
     /// The share of transactions that stay invisible for long, in percent.
@@ -36,6 +40,8 @@ impl Weather {
             posts_per_second: draw(rng, &[0, 0, 0, 1, 2]),
             slow: draw(rng, &[5, 5, 50]),
             crowd,
+            frames: draw(rng, &[0, 5, 20, 50]),
+            live: rng.u32(..3) > 0,
         };
         if crowd {
             // All in one second.
@@ -43,6 +49,7 @@ impl Weather {
         }
         if weather.is_timed() {
             weather.slow = 0;
+            weather.frames = 0;
         }
         weather
     }

@@ -1,6 +1,7 @@
 //! The service under test, its clocks, and what its clients remember.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -10,11 +11,13 @@ use functions::http::Auth;
 use shared::{Table, Time};
 use tests::dynamodb::invocations::{Crash, Invocation};
 use tests::dynamodb::seeded::Seeded;
+use tests::dynamodb::stream::Record;
 use tests::guarantees::{Change, Post};
 use tokio::time::{Instant, sleep};
 
 use crate::attempts::Attempt;
 use crate::followers::Followed;
+use crate::live::sockets::Sockets;
 use crate::looks::{self, Look};
 use crate::observed::Observed;
 use crate::pollers::Polled;
@@ -46,10 +49,19 @@ const WHOLE: [&str; 7] = [
 /// The clocks of the service run ahead of the start of the simulation by at least this.
 const HEAD_START: Duration = Duration::from_secs(3600);
 
+/// The time for an invocation of a function of live delivery.
+const INVOCATION: Duration = Duration::from_secs(8);
+
+/// Returns the time at which simulations start.
+fn start_time() -> Time {
+    Time::try_from("2026-01-01T00:00:00.000Z".to_owned()).expect("RFC 3339")
+}
+
 /// The service and its clients.
 pub(crate) struct World {
     pub(crate) table: Table,
     pub(crate) dynamodb: Arc<Seeded>,
+    pub(crate) sockets: Sockets,
     pub(crate) weather: Weather,
     pub(crate) authors: Vec<String>,
     /// The user who owns each author.
@@ -94,7 +106,11 @@ pub(crate) struct Known {
     pub(crate) stored: Vec<(usize, u64, Instant)>,
     pub(crate) polled: Vec<Polled>,
     pub(crate) followed: Vec<Followed>,
+    /// Clients with a live connection.
+    pub(crate) listened: Vec<Followed>,
     pub(crate) deleted_conversations: Vec<usize>,
+    /// When the deletion of a conversation was confirmed.
+    pub(crate) ended_conversations: HashMap<usize, Instant>,
     pub(crate) deleted_profiles: Vec<usize>,
     /// The profiles that a client tried to delete, and when that began.
     pub(crate) ended_profiles: HashMap<String, Instant>,
@@ -133,12 +149,13 @@ impl World {
         table: Table,
         dynamodb: Arc<Seeded>,
         weather: Weather,
-        rng: Rng,
+        mut rng: Rng,
         haste: u32,
     ) -> Self {
         Self {
             table,
             dynamodb,
+            sockets: Sockets::new(rng.fork()),
             weather,
             authors: Vec::new(),
             owners: Vec::new(),
@@ -166,12 +183,14 @@ impl World {
     /// Starts the faults and the crashes.
     pub(crate) fn storm(&self) {
         self.dynamodb.storm(self.weather.trouble);
+        self.sockets.storm(self.weather.frames);
         self.crashing.store(self.weather.crashes > 0, Ordering::Relaxed);
     }
 
     /// Ends the faults and the crashes.
     pub(crate) fn calm(&self) {
         self.dynamodb.calm();
+        self.sockets.storm(0);
         self.crashing.store(false, Ordering::Relaxed);
     }
 
@@ -253,10 +272,34 @@ impl World {
     ///
     /// The clock follows the runtime's time, which is virtual in a simulation.
     pub(crate) fn table_of_invocation(&self, function: &str) -> Table {
-        let start = Time::try_from("2026-01-01T00:00:00.000Z".to_owned()).expect("RFC 3339");
+        let start = start_time();
         let ahead = HEAD_START + self.weather.skew(function, &mut self.rng());
         let (started, haste) = (self.started, self.haste);
         self.table.clone().with_clock(move || start.after(ahead + started.elapsed() * haste))
+    }
+
+    /// Returns the time by the slowest clock of the service.
+    pub(crate) fn time(&self) -> Time {
+        start_time().after(HEAD_START + self.started.elapsed() * self.haste)
+    }
+
+    /// Describes a record of the stream without ids, which differ from run to run.
+    pub(crate) fn describe(&self, record: &Record) -> String {
+        let id = record.partition().trim_start_matches("CONVERSATION#");
+        let conversation = self.conversations.iter().position(|known| known == id);
+        let what = record.describe();
+        let what = what.split_once("MEMBER#").map_or(&*what, |(event, _)| event);
+        format!("{what} in {conversation:?}")
+    }
+
+    /// Invokes a function of live delivery. Returns `None` if it dies.
+    pub(crate) async fn invoke<F: Future>(
+        &self,
+        function: &str,
+        work: impl FnOnce(Table) -> F,
+    ) -> Option<F::Output> {
+        let table = self.table_of_invocation(function).for_request(Instant::now() + INVOCATION);
+        Invocation::new(function, self.draw_crash(function)).run(work(table)).await
     }
 
     fn rng(&self) -> MutexGuard<'_, Rng> {

@@ -15,6 +15,7 @@
 //! - [`capacity`]: latencies and the throughput of a partition, for measurements
 //! - [`transactions`]: the embedded engine with DynamoDB's conflict rule, with transactions that
 //!   become visible item by item, and with an index that lags
+//! - [`stream`]: the records of the writes that were committed
 //! - [`remote`]: an engine at an endpoint
 //!
 //! DynamoDB's own rules are from
@@ -28,6 +29,7 @@ mod queries;
 pub mod remote;
 pub mod seeded;
 mod sockets;
+pub mod stream;
 pub mod transactions;
 
 use std::future::Future;
@@ -111,6 +113,12 @@ impl ItemKey {
     pub(crate) fn of(item: &Value) -> Self {
         let part = |name: &str| item[name]["S"].as_str().unwrap_or_default().to_owned();
         Self { pk: part("pk"), sk: part("sk") }
+    }
+
+    /// Returns the key of the item that an entry of a `BatchWriteItem` writes.
+    pub(crate) fn of_write(write: &Value) -> Self {
+        let put = &write["PutRequest"]["Item"];
+        Self::of(if put.is_null() { &write["DeleteRequest"]["Key"] } else { put })
     }
 
     pub(crate) fn to_json(&self) -> Value {

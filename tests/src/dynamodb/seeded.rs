@@ -8,10 +8,12 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use dynoxide::Database;
 use fastrand::Rng;
 use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep};
 
 use super::faults::{Fault, Unreadable, respond};
 use super::invocations::Invocation;
+use super::stream::Record;
 use super::transactions::{Delays, Transactions, Views};
 use super::{Backend, Executed, ItemKey, Request, Response, in_process, listen};
 
@@ -82,6 +84,19 @@ struct Mixed {
 impl Mixed {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic")
+    }
+}
+
+impl State {
+    /// Returns an order of items that does not depend on ids.
+    fn order(&self, ItemKey { pk, sk }: ItemKey) -> (Option<usize>, String) {
+        let known = |pk: &str| self.known.get(pk).copied();
+        // The subscriptions to a conversation or profile follow its order.
+        let topic = || {
+            let id = pk.strip_prefix("LIVE#")?;
+            known(&format!("CONVERSATION#{id}")).or_else(|| known(&format!("PROFILE#{id}")))
+        };
+        (known(&pk).or_else(topic), sk)
     }
 }
 
@@ -177,6 +192,11 @@ impl Seeded {
         self.backend.transactions.all_items(table)
     }
 
+    /// Returns the records of the table's stream from now on.
+    pub fn records(&self) -> UnboundedReceiver<Record> {
+        self.backend.transactions.records()
+    }
+
     /// Returns an HTTP client for the SDK, in the same process.
     pub fn client(self: &Arc<Self>) -> SharedHttpClient {
         let seeded = self.clone();
@@ -215,11 +235,11 @@ impl Seeded {
         }
         let tables = request.body["RequestItems"].as_object_mut();
         for table in tables.into_iter().flat_map(|tables| tables.values_mut()) {
+            if let Some(writes) = table.as_array_mut() {
+                writes.sort_by_key(|write| state.order(ItemKey::of_write(write)));
+            }
             if let Some(keys) = table.get_mut("Keys").and_then(Value::as_array_mut) {
-                keys.sort_by_key(|key| {
-                    let ItemKey { pk, sk } = ItemKey::of(key);
-                    (state.known.get(&pk).copied(), sk)
-                });
+                keys.sort_by_key(|key| state.order(ItemKey::of(key)));
             }
         }
     }

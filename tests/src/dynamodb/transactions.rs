@@ -11,22 +11,26 @@
 //!   conversations.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use dynoxide::Database;
 use fastrand::Rng;
 use local::engine;
 use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::queries::{Replacement, query_as_seen};
+use super::stream::{self, Record};
 use super::{Backend, Executed, ItemKey, Request, cancellation, error_body};
 
 /// The embedded engine behind DynamoDB's rules for transactions.
 pub struct Transactions {
     database: Database,
     state: Mutex<State>,
+    /// Where the records of the stream go, if anybody receives them.
+    records: OnceLock<UnboundedSender<Record>>,
 }
 
 struct State {
@@ -153,7 +157,17 @@ impl Transactions {
             lagging: Vec::new(),
             views: Views::default(),
         };
-        Self { database, state: Mutex::new(state) }
+        Self { database, state: Mutex::new(state), records: OnceLock::new() }
+    }
+
+    /// Returns the records of all writes from now on, in the order of their commits.
+    ///
+    /// # Panics
+    /// If it is called twice.
+    pub fn records(&self) -> UnboundedReceiver<Record> {
+        let (sender, records) = unbounded_channel();
+        self.records.set(sender).expect("one receiver");
+        records
     }
 
     /// Returns which reads saw something incomplete so far.
@@ -248,12 +262,11 @@ impl Transactions {
         let (mut changes, mut any) = (Vec::new(), false);
         for (name, writes) in body["RequestItems"].as_object_mut().expect("tables") {
             let writes = writes.as_array_mut().expect("a list");
-            let key = |write: &Value| ItemKey::of(&write["DeleteRequest"]["Key"]);
-            let is_held = |write: &Value| self.state().held(&key(write)).is_some();
+            let is_held = |write: &Value| self.state().held(&ItemKey::of_write(write)).is_some();
             let (held, free): (Vec<Value>, _) = writes.drain(..).partition(is_held);
             *writes = free;
             any |= !writes.is_empty();
-            for key in writes.iter().map(key).filter(is_indexed) {
+            for key in writes.iter().map(ItemKey::of_write).filter(is_indexed) {
                 let before = self.stored(request, &key);
                 changes.push(Change { key, before, visible_at: Instant::now() });
             }
@@ -353,6 +366,14 @@ impl Transactions {
 
 impl Backend for Transactions {
     async fn execute(&self, request: &Request) -> Executed {
+        let Some(records) = self.records.get() else { return self.execute_unrecorded(request) };
+        let exists = |key: &ItemKey| self.stored(request, key).is_some();
+        stream::record(records, request, exists, || self.execute_unrecorded(request))
+    }
+}
+
+impl Transactions {
+    fn execute_unrecorded(&self, request: &Request) -> Executed {
         match request.operation() {
             "TransactWriteItems" => {
                 let delays = self.state().delays.of_items(request.written_keys().len());
