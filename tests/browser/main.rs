@@ -6,7 +6,8 @@
 //!
 //! - `driver`: starts and drives the browser
 //! - `page`: profiles, conversations and messages on a desktop
-//! - `following`: what other clients change appears
+//! - `following`: what other clients change appears, on a service without live delivery
+//! - `live`: live delivery, and the fallback to polling
 //! - `changing`: edits of what another client has changed, and posts that must wait
 //! - `inbox`: members, private conversations and unread counts
 //! - `layout`: long names and words on every width, and touch screens
@@ -19,6 +20,7 @@ mod following;
 mod hostile;
 mod inbox;
 mod layout;
+mod live;
 mod page;
 mod problems;
 

@@ -4,10 +4,12 @@
 // - ui.js: parts of the page; list.js: lists; dialogs.js: editing and deleting; poller.js: polling
 // - profiles.js, conversations.js, members.js, messages.js: one resource each
 // - inbox.js: the conversations of the acting profile
-// - log.js: the messages of the open conversation; changes.js: polls for what is new in it
+// - log.js: the messages of the open conversation; changes.js: follows what is new in it
+// - live.js: the WebSocket through which news arrives
 
 import { loadOwnProfiles } from "./access.js";
 import { Problem, token } from "./api.js";
+import { live } from "./changes.js";
 import { closeConversation, conversations, openConversation } from "./conversations.js";
 import { closeInbox, inbox, pollInbox } from "./inbox.js";
 import { conversationView } from "./messages.js";
@@ -105,6 +107,7 @@ function start() {
   profiles.open("/profiles");
   conversations.open("/conversations");
   route();
+  live.reset();
 }
 
 start();
