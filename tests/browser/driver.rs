@@ -123,6 +123,17 @@ impl Browser {
         clicked.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
 
+    /// Returns the name of an element for users of screen readers.
+    pub(crate) async fn accessible_name(&self, css: &str) -> String {
+        let element = self.find(css).await.element_id().to_string();
+        let session = self.client.session_id().await.expect("a session").expect("its id");
+        let url = format!("{}/session/{session}/element/{element}/computedlabel", self.driver_url);
+        let response = reqwest::get(url).await.expect("a response");
+        let label: Value =
+            serde_json::from_str(&response.text().await.expect("a body")).expect("JSON");
+        label["value"].as_str().unwrap_or_else(|| panic!("{label}")).to_owned()
+    }
+
     /// Returns the value of a JavaScript expression.
     pub(crate) async fn eval(&self, expression: &str) -> Value {
         let value = self.client.execute(&format!("return ({expression})"), vec![]).await;

@@ -82,6 +82,20 @@ async fn a_message_can_be_edited_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn buttons_that_delete_say_what_they_delete() {
+    let api = Api::start_live().await;
+    let browser = open_conversation(&api).await;
+    for (button, name) in [
+        ("#conversation-delete", "Delete conversation"),
+        ("[data-seq=\"1\"] [data-action=delete]", "Delete message 1"),
+        ("[data-seq=\"2\"] [data-action=delete]", "Delete message 2"),
+    ] {
+        assert_eq!(browser.accessible_name(button).await, name);
+    }
+    browser.close("").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_is_shown_next_to_its_field() {
     let api = Api::start_live().await;
     let browser = open_conversation(&api).await;

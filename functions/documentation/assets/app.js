@@ -8,7 +8,7 @@
 // - live.js: the WebSocket through which news arrives
 
 import { loadOwnProfiles } from "./access.js";
-import { Problem, token } from "./api.js";
+import { Problem, isTokenRequired, token } from "./api.js";
 import { live } from "./changes.js";
 import { closeConversation, conversations, openConversation } from "./conversations.js";
 import { closeInbox, inbox, pollInbox } from "./inbox.js";
@@ -97,11 +97,22 @@ function setToken(value) {
   start();
 }
 
+/** Says that authentication is off, or that the forms need a token. */
+function showAuthentication() {
+  $("#open-service").hidden = isTokenRequired() !== false;
+  for (const hint of document.querySelectorAll(".needs-token")) {
+    hint.hidden = Boolean(token.get()) || isTokenRequired() !== true;
+  }
+}
+
+document.addEventListener("authentication", showAuthentication);
+
 function start() {
   const isSet = Boolean(token.get());
   $("#access").classList.toggle("set", isSet);
   $("#access-state").textContent = isSet ? ", set" : ", not set";
   $("#token").value = token.get();
+  showAuthentication();
   closeInbox();
   loadOwnProfiles();
   profiles.open("/profiles");
