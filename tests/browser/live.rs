@@ -1,86 +1,13 @@
 //! Live delivery: news arrives through a connection. Without one, the page polls.
 
-use std::net::{SocketAddr, TcpListener};
-
-use dynoxide::Database;
-use functions::http::Auth;
-use local::Gateway;
-use local::engine::{self, Engine};
-use local::live::Live;
-use local::live::stream::stream;
-use shared::Table;
-use tests::service::{Api, Value, json, parse_template};
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::yield_now;
+use tests::service::{Api, Value, json};
 
 use crate::driver::{Browser, DESKTOP, click_tool, element_text};
 
-/// A service that can be stopped with all its connections, and started again.
-struct Server {
-    api: Api,
-    address: SocketAddr,
-    database: Database,
-    runtime: Option<Runtime>,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let database = engine::open(None).expect("a database");
-        let address = ([127, 0, 0, 1], 0).into();
-        let api = Api::connect("");
-        let mut server = Self { api, address, database, runtime: None };
-        server.listen().await;
-        server.api = Api::connect(&format!("http://{}", server.address));
-        server
-    }
-
-    /// Serves the same table at the same address.
-    async fn listen(&mut self) {
-        let listener = loop {
-            match TcpListener::bind(self.address) {
-                Ok(listener) => break listener,
-                // The threads of the stopped service are still ending.
-                Err(_) => yield_now().await,
-            }
-        };
-        listener.set_nonblocking(true).expect("a listener");
-        self.address = listener.local_addr().expect("an address");
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let database = self.database.clone();
-        runtime.spawn(async move {
-            let (tap, records) = stream();
-            let client = engine::client(Engine::tapped(database, tap));
-            let table = Table::with_http_client(client, "chat");
-            let template = parse_template();
-            table.create(&template.table).await.expect("a table");
-            let gateway = Gateway::new(&template, table.clone(), Auth::Open).expect("a gateway");
-            let gateway = gateway.with_live(Live::start(table, records));
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            gateway.serve(listener, std::future::pending()).await
-        });
-        self.runtime = Some(runtime);
-    }
-
-    /// Stops the service. Its connections break.
-    fn stop(&mut self) {
-        self.runtime.take().expect("a running service").shutdown_background();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // A runtime must not be dropped by a task.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 /// Records the requests of the page in `window.requests`. Shortens its timers to 50 ms while
-/// `window.hurries` is set, except those of timeouts and of the renewal of the connection. Shows the
-/// page a time that is `window.passed` milliseconds later. Loses the frames that arrive through new
-/// connections while `window.loses` is set, and counts them in `window.lost`.
+/// `window.hurries` is set, except those of timeouts and of the renewal of the connection. Shows
+/// the page a time that is `window.passed` milliseconds later. Through a `LossySocket`, frames are
+/// lost while `window.loses` is set, and counted in `window.lost`.
 const OBSERVE: &str = "(() => {
     const { fetch, setTimeout, WebSocket } = window;
     const { now } = Date;
@@ -117,7 +44,7 @@ fn reconnect_as(socket: &str) -> String {
 }
 
 /// Opens a conversation, acting as its author, and waits for live delivery.
-async fn open(api: &Api, id: &str, author_id: &str) -> Browser {
+pub(crate) async fn open(api: &Api, id: &str, author_id: &str) -> Browser {
     let browser = Browser::open(api.url(), DESKTOP).await;
     let profile = api.get(&format!("/profiles/{author_id}")).await.expect(200);
     let acting = json!(profile.to_string());
@@ -128,7 +55,7 @@ async fn open(api: &Api, id: &str, author_id: &str) -> Browser {
     browser
 }
 
-async fn wait_until_live(browser: &Browser) {
+pub(crate) async fn wait_until_live(browser: &Browser) {
     for place in ["#connection", "#inbox-connection"] {
         browser.wait_for(&format!("{} === 'Live'", element_text(place))).await;
     }
@@ -159,7 +86,7 @@ async fn news_arrives_without_polls() {
     let browser = open(&api, &id, &author_id).await;
     let title = browser.eval("document.querySelector('#connection').title").await;
     assert_eq!(title, json!("News arrives as it happens."));
-    // Input after five minutes: a page that polls would poll now.
+    // Input after almost a minute: a page that polls would poll now.
     browser.eval("(passed = 55_000, window.dispatchEvent(new Event('keydown')))").await;
 
     api.patch(&format!("/conversations/{id}/messages/1"), &json!({ "text": "1" }))
@@ -237,25 +164,6 @@ async fn two_browsers_end_equal_after_one_was_offline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_survives_a_restart_of_the_service() {
-    let mut server = Server::start().await;
-    let (author_id, id) = server.api.profile_and_conversation().await;
-    let browser = open(&server.api, &id, &author_id).await;
-    browser.fill("#composer-text", "A draft").await;
-    server.stop();
-    browser.wait_for_text("#connection", "Reconnecting…").await;
-    browser.eval("window.hurries = true").await;
-    server.listen().await;
-    wait_until_live(&browser).await;
-    server.api.say(&id, &author_id, "One").await;
-    browser.wait_for_text("[data-seq=\"1\"] .text", "One").await;
-    assert_eq!(browser.eval("window.loaded").await, json!(true), "not loaded again");
-    let draft = browser.eval("document.querySelector('#composer-text').value").await;
-    assert_eq!(draft, json!("A draft"));
-    browser.close("ERR_").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_connection_the_page_polls_and_says_so_until_there_is_one() {
     let api = Api::start_live().await;
     let (author_id, id) = api.profile_and_conversation().await;
@@ -289,7 +197,6 @@ async fn lost_frames_are_repaired_by_the_next_frame_or_heartbeat() {
     let (author_id, id) = api.profile_and_conversation().await;
     let browser = open(&api, &id, &author_id).await;
     browser.eval(&reconnect_as("LossySocket")).await;
-    browser.wait_for(&format!("{} !== 'Live'", element_text("#connection"))).await;
     wait_until_live(&browser).await;
     browser.eval("(window.hurries = false, window.requests = [])").await;
     for (lost, repair) in [("One", "next frame"), ("Three", "heartbeat")] {
@@ -310,6 +217,60 @@ async fn lost_frames_are_repaired_by_the_next_frame_or_heartbeat() {
     wait_for_log(&browser, &log).await;
     let asked = browser.eval("window.requests.filter((line) => line.includes('changes?'))").await;
     assert_eq!(asked.as_array().map(Vec::len), Some(1), "the gap: {asked}");
+    browser.close("").await;
+}
+
+/// Lets each connection end two hours after the one before. Records the connections in
+/// `window.sockets`. Lets `window.renew` do what the page does shortly before the end.
+const RENEW: &str = "(() => {
+    const { fetch, setTimeout } = window;
+    Object.assign(window, { sockets: [] });
+    window.fetch = async (path, options) => {
+        const response = await fetch(path, options);
+        if (path !== '/tickets') return response;
+        const ticket = await response.json();
+        for (const name of ['expires_at', 'connection_expires_at']) {
+            const time = Date.parse(ticket[name]) + 7_200_000 * window.sockets.length;
+            ticket[name] = new Date(time).toISOString();
+        }
+        return new Response(JSON.stringify(ticket), { status: 201 });
+    };
+    window.setTimeout = (action, delay) => {
+        if (delay < 3_600_000) return setTimeout(action, delay);
+        window.renew = action;
+        return 0;
+    };
+    window.WebSocket = class extends window.IntactSocket {
+        constructor(url) {
+            super(url);
+            window.sockets.push(this);
+        }
+    };
+})()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_is_replaced_before_it_ends() {
+    let api = Api::start_live().await;
+    let (author_id, id) = api.profile_and_conversation().await;
+    let browser = open(&api, &id, &author_id).await;
+    browser.eval(RENEW).await;
+    browser.eval(&reconnect_as("WebSocket")).await;
+    wait_until_live(&browser).await;
+    let observe = "(window.states = [], new MutationObserver(() => {
+        window.states.push(document.querySelector('#connection').textContent);
+    }).observe(document.querySelector('#connection'), { childList: true }))";
+    browser.eval(observe).await;
+    for number in 2..=3 {
+        browser.eval("window.renew()").await;
+        let replaced = format!(
+            "window.sockets.map(({{ readyState }}) => readyState > 1).join() === '{}false'",
+            "true,".repeat(number - 1)
+        );
+        browser.wait_for(&replaced).await;
+        api.say(&id, &author_id, &format!("After {number}")).await;
+        browser.wait_for_text("#messages", &format!("After {number}")).await;
+    }
+    assert_eq!(browser.eval("window.states").await, json!([]), "it stays live");
     browser.close("").await;
 }
 

@@ -9,6 +9,7 @@
 //! - `following`: what other clients change appears, on a service without live delivery
 //! - `live`: live delivery, and the fallback to polling
 //! - `changing`: edits of what another client has changed, and posts that must wait
+//! - `restart`: the service is restarted
 //! - `inbox`: members, private conversations and unread counts
 //! - `layout`: long names and words on every width, and touch screens
 //! - `problems`: failures, as the page shows them
@@ -23,6 +24,7 @@ mod layout;
 mod live;
 mod page;
 mod problems;
+mod restart;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-// Follows the open conversation: new messages, edits, deletions and renames. They arrive through the
-// connection of the page; while it is down, the page polls.
+// Follows the open conversation: new messages, edits, deletions and renames. They arrive through
+// the connection of the page. While it is down, the page polls.
 
 import { parseJson, send } from "./api.js";
 import { Live } from "./live.js";

@@ -10,7 +10,7 @@ import { $, asProblem, notice, requester, time } from "./ui.js";
 
 const MARK_INTERVAL = 5000;
 const POLL_FACTOR = 5; // A poll of the inbox costs more than one of a conversation.
-const LIVE_INTERVAL = 5 * 60_000; // While it is watched: finds what no frame reports, such as roles.
+const LIVE_INTERVAL = 5 * 60_000; // While it is watched: no frame reports roles and new subjects.
 
 const panel = $("#conversations-panel");
 const view = $("#inbox-view");
@@ -181,7 +181,8 @@ function updateWatch() {
 /** Takes that a conversation has new messages, the newest of them now. */
 function takeActivity({ conversation_id, last_seq }) {
   if (!inbox.items.has(conversation_id)) return;
-  const times = Array.from(inbox.items.values(), ({ conversation }) => conversation.last_message_at);
+  // The frame has no time. The entry becomes the first one, whatever the clock of this machine says.
+  const times = Array.from(inbox.items.values(), (entry) => entry.conversation.last_message_at);
   const now = new Date().toISOString();
   const last_message_at = [now, ...times].reduce((one, other) => (other > one ? other : one));
   inbox.update({ conversation_id, conversation: { last_seq, last_message_at } });

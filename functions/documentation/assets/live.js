@@ -1,6 +1,6 @@
-// Live delivery: one WebSocket that follows conversations and watches the inbox of a profile. Frames
-// may be lost, repeated, late, and in any order; cursors find out, and `GET …/changes` repairs it.
-// The protocol: "Live delivery" in docs/RELIABILITY.md. Independent of the DOM and of other files.
+// Live delivery: one WebSocket that follows conversations and watches the inbox of a profile.
+// Frames may be lost, repeated, late, and in any order. Cursors show gaps, and `GET …/changes`
+// fills them. The protocol: "Live delivery" in docs/RELIABILITY.md. Imports no other file.
 
 const TICKET_LIFETIME = 60_000;
 const ANSWER_TIMEOUT = 10_000;
@@ -9,7 +9,7 @@ const HIDDEN_HEARTBEAT = 5 * 60_000; // API Gateway closes a connection that is 
 const SPREAD = 20_000;
 const MAX_SPREAD = 300_000;
 const MAX_WATCHED = 50;
-const FAREWELL = 10_000; // Frames may overtake each other: whoever comes back soon stays subscribed.
+const FAREWELL = 10_000; // Frames may overtake each other: who comes back soon stays subscribed.
 const TICK = 1000;
 
 /**
@@ -333,7 +333,8 @@ export class Live {
     this.#endsAt = endsAt;
     socket.onmessage = ({ data }) => this.#receive(socket, data);
     socket.onclose = () => socket === this.#socket && this.#fail();
-    for (const topic of this.#topics.values()) Object.assign(topic, { isDue: true, isWaiting: false });
+    const isNew = { isDue: true, isWaiting: false };
+    for (const topic of this.#topics.values()) Object.assign(topic, isNew);
     this.#openIn(renewalDelay(lifetime, this.random));
     this.ask();
   }

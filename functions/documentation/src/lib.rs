@@ -26,8 +26,8 @@ use lambda_http::{Body, Request, RequestExt, Response};
 /// The name of the Lambda function.
 pub const FUNCTION: &str = "get-documentation";
 
-/// Returns the Content-Security-Policy: allows only resources of this service, and connections to the
-/// host of its WebSocket API.
+/// Returns the Content-Security-Policy: allows only resources of this service, and connections to
+/// the host of its WebSocket API.
 fn policy(request: &HeaderMap) -> String {
     let url = live_url(request);
     // The origin: what precedes the path.
