@@ -181,7 +181,7 @@ function updateWatch() {
 /** Takes that a conversation has new messages, the newest of them now. */
 function takeActivity({ conversation_id, last_seq }) {
   if (!inbox.items.has(conversation_id)) return;
-  // The frame has no time. The entry becomes the first one, whatever the clock of this machine says.
+  // The frame has no time. The entry becomes the first, whatever the clock of this machine says.
   const times = Array.from(inbox.items.values(), (entry) => entry.conversation.last_message_at);
   const now = new Date().toISOString();
   const last_message_at = [now, ...times].reduce((one, other) => (other > one ? other : one));
