@@ -13,10 +13,6 @@ use tests::service::{Api, Response, json};
 const BROWSER: (&str, &str) =
     ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8");
 
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-                      connect-src 'self'; img-src 'self' data:; form-action 'self'; \
-                      base-uri 'none'; frame-ancestors 'none'";
-
 /// Returns the paths of the scripts and style sheets that a page loads.
 fn assets_of(page: &str) -> Vec<&str> {
     let tags = page.split('<').filter(|tag| tag.starts_with("script") || tag.starts_with("link"));
@@ -32,8 +28,13 @@ fn assets_of(page: &str) -> Vec<&str> {
 
 /// Checks the headers that every page and file has.
 #[track_caller]
-fn assert_security_headers(response: &Response) {
-    assert_eq!(response.header("content-security-policy"), POLICY);
+fn assert_security_headers(api: &Api, response: &Response) {
+    let live = api.url().replace("http:", "ws:");
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' {live}; \
+         img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    );
+    assert_eq!(response.header("content-security-policy"), policy);
     assert_eq!(response.header("x-content-type-options"), "nosniff");
     assert_eq!(response.header("referrer-policy"), "no-referrer");
     assert_eq!(response.header("cache-control"), "no-cache");
@@ -57,7 +58,7 @@ async fn a_browser_gets_the_web_page_and_other_clients_the_index() {
             "{accept}"
         );
         assert!(response.text.starts_with("<!doctype html>"), "{accept}");
-        assert_security_headers(&response);
+        assert_security_headers(&api, &response);
     }
     for accept in [
         "*/*",
@@ -76,7 +77,7 @@ async fn a_browser_gets_the_web_page_and_other_clients_the_index() {
         });
         assert_eq!(response.expect(200), index, "{accept:?}");
         assert_eq!(response.header("content-type"), "application/json", "{accept:?}");
-        assert_security_headers(&response);
+        assert_security_headers(&api, &response);
         for path in index.as_object().expect("an object").values() {
             api.get(path.as_str().expect("a path")).await.expect_status(200);
         }
@@ -99,7 +100,7 @@ async fn each_page_loads_only_files_that_the_service_serves() {
                 "text/javascript; charset=utf-8"
             };
             assert_eq!(file.header("content-type"), expected, "{path}");
-            assert_security_headers(&file);
+            assert_security_headers(&api, &file);
             let imports = file.text.lines().filter(|line| line.starts_with("import "));
             for import in imports.filter_map(|line| line.split('"').nth(1)?.strip_prefix("./")) {
                 api.get(&format!("/assets/{import}")).await.expect_status(200);
@@ -132,7 +133,7 @@ async fn a_client_with_the_current_file_gets_304() {
             let response = api.send("GET", path, &[("if-none-match", &same)], "").await;
             assert_eq!((response.status.as_u16(), response.text.as_str()), (304, ""), "{path}");
             assert_eq!(response.header("etag"), tag);
-            assert_security_headers(&response);
+            assert_security_headers(&api, &response);
         }
         let gzip = api
             .send("GET", path, &[("accept-encoding", "gzip")], "")

@@ -15,7 +15,7 @@ async fn open_conversation(api: &Api, id: &str) -> Browser {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_of_a_message_that_was_changed_meanwhile_keeps_the_text() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let (author_id, id) = api.profile_and_conversation().await;
     api.say(&id, &author_id, "One").await;
     let path = format!("/conversations/{id}/messages/1");
@@ -43,7 +43,7 @@ async fn an_edit_of_a_message_that_was_changed_meanwhile_keeps_the_text() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_was_changed_meanwhile_is_deleted_only_after_a_second_question() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let (author_id, id) = api.profile_and_conversation().await;
     api.say(&id, &author_id, "One").await;
     let path = format!("/conversations/{id}/messages/1");
@@ -62,7 +62,7 @@ async fn a_message_that_was_changed_meanwhile_is_deleted_only_after_a_second_que
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subject_and_a_name_that_were_changed_meanwhile_are_kept() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let (author_id, id) = api.profile_and_conversation().await;
     let browser = open_conversation(&api, &id).await;
     browser.click("#conversation-edit").await;
@@ -91,7 +91,7 @@ async fn a_subject_and_a_name_that_were_changed_meanwhile_are_kept() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_whose_response_was_lost_is_saved() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let (author_id, id) = api.profile_and_conversation().await;
     api.say(&id, &author_id, "One").await;
     let browser = open_conversation(&api, &id).await;
@@ -118,7 +118,7 @@ async fn an_edit_whose_response_was_lost_is_saved() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn edited_metadata_is_stored_as_it_is_in_the_form() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let (author_id, id) = api.profile_and_conversation().await;
     let metadata = json!({ "a": 1, "b": { "c": 2, "d": [3] }, "e": null });
     let body = json!({ "author_id": author_id, "text": "One", "metadata": metadata });
@@ -150,7 +150,7 @@ async fn edited_metadata_is_stored_as_it_is_in_the_form() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_throttled_post_waits_and_is_sent_again_with_the_same_key() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let (author_id, id) = api.profile_and_conversation().await;
     let browser = Browser::open(api.url(), DESKTOP).await;
     browser.go_to(&format!("/#/profiles/{author_id}")).await;
@@ -168,6 +168,7 @@ async fn a_throttled_post_waits_and_is_sent_again_with_the_same_key() {
             return new Response(JSON.stringify({ code }), { status: 429, headers });
         };
     })()";
+    browser.wait_for_text("#connection", "Live").await;
     browser.eval(throttle).await;
     browser.fill("#composer-text", "One").await;
     browser.click("#composer button.primary").await;

@@ -123,6 +123,17 @@ impl Browser {
         clicked.unwrap_or_else(|error| panic!("{css}: {error}"));
     }
 
+    /// Returns the name of an element for users of screen readers.
+    pub(crate) async fn accessible_name(&self, css: &str) -> String {
+        let element = self.find(css).await.element_id().to_string();
+        let session = self.client.session_id().await.expect("a session").expect("its id");
+        let url = format!("{}/session/{session}/element/{element}/computedlabel", self.driver_url);
+        let response = reqwest::get(url).await.expect("a response");
+        let label: Value =
+            serde_json::from_str(&response.text().await.expect("a body")).expect("JSON");
+        label["value"].as_str().unwrap_or_else(|| panic!("{label}")).to_owned()
+    }
+
     /// Returns the value of a JavaScript expression.
     pub(crate) async fn eval(&self, expression: &str) -> Value {
         let value = self.client.execute(&format!("return ({expression})"), vec![]).await;
@@ -160,13 +171,29 @@ impl Browser {
         }
     }
 
+    /// Takes the browser offline, or back online.
+    pub(crate) async fn set_offline(&self, offline: bool) {
+        let throughput = if offline { 0 } else { -1 };
+        let conditions = json!({
+            "offline": offline, "latency": 0,
+            "download_throughput": throughput, "upload_throughput": throughput,
+        });
+        let session = self.client.session_id().await.expect("a session").expect("its id");
+        let url = format!("{}/session/{session}/chromium/network_conditions", self.driver_url);
+        let body = json!({ "network_conditions": conditions }).to_string();
+        let response = reqwest::Client::new().post(url).body(body).send().await;
+        assert!(response.expect("a response").status().is_success());
+    }
+
     /// Asserts that the console has no errors, except lines that contain `expected` if that is not
-    /// empty, and that the browser has sent no request to another host. Closes the browser.
+    /// empty and those of WebSockets that do not open, and that the browser has sent no request to
+    /// another host. Closes the browser.
     pub(crate) async fn close(self, expected: &str) {
         let lines = self.log("browser").await;
         let lines = lines.iter().map(|entry| entry["message"].as_str().unwrap_or_default());
+        let errors = lines.filter(|line| expected.is_empty() || !line.contains(expected));
         let errors: Vec<&str> =
-            lines.filter(|line| expected.is_empty() || !line.contains(expected)).collect();
+            errors.filter(|line| !line.contains("WebSocket connection to")).collect();
         assert_eq!(errors, [""; 0]);
         for entry in self.log("performance").await {
             let event: Value =
@@ -174,6 +201,10 @@ impl Browser {
             if event["message"]["method"] == "Network.requestWillBeSent" {
                 let url = event["message"]["params"]["request"]["url"].as_str().expect("a URL");
                 assert!(!url.starts_with("http") || url.starts_with(&self.service_url), "{url}");
+            }
+            if event["message"]["method"] == "Network.webSocketCreated" {
+                let url = event["message"]["params"]["url"].as_str().expect("a URL");
+                assert!(url.replace("ws:", "http:").starts_with(&self.service_url), "{url}");
             }
         }
         self.client.clone().close().await.expect("closed");

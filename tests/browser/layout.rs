@@ -28,7 +28,7 @@ fn long_url() -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn long_names_words_and_urls_fit_on_every_screen() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let name = "W".repeat(100);
     let profile = json!({ "first_name": name, "last_name": name, "job_title": "J".repeat(100) });
     let profile = api.post("/profiles", &profile).await.expect(201);
@@ -81,7 +81,7 @@ async fn assert_fits(browser: &Browser, screen: Screen, place: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_touch_screen_enter_breaks_the_line_and_the_button_posts() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let (_, id) = api.profile_and_conversation().await;
     let browser = Browser::open(api.url(), PHONE).await;
     browser.go_to("/#/profiles").await;
@@ -100,7 +100,7 @@ async fn on_a_touch_screen_enter_breaks_the_line_and_the_button_posts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_keyboard_shift_enter_breaks_the_line_and_enter_posts() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let (author_id, id) = api.profile_and_conversation().await;
     let browser = Browser::open(api.url(), DESKTOP).await;
     browser.go_to(&format!("/#/profiles/{author_id}")).await;
@@ -115,7 +115,7 @@ async fn with_a_keyboard_shift_enter_breaks_the_line_and_enter_posts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_conversation_is_readable_on_a_phone() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let profiles = [("Ada", "Lovelace"), ("Charles", "Babbage")];
     let mut ids = Vec::new();
     for (first_name, last_name) in profiles {

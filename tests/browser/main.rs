@@ -6,8 +6,10 @@
 //!
 //! - `driver`: starts and drives the browser
 //! - `page`: profiles, conversations and messages on a desktop
-//! - `following`: what other clients change appears
+//! - `following`: what other clients change appears, on a service without live delivery
+//! - `live`: live delivery, and the fallback to polling
 //! - `changing`: edits of what another client has changed, and posts that must wait
+//! - `restart`: the service is restarted
 //! - `inbox`: members, private conversations and unread counts
 //! - `layout`: long names and words on every width, and touch screens
 //! - `problems`: failures, as the page shows them
@@ -19,14 +21,16 @@ mod following;
 mod hostile;
 mod inbox;
 mod layout;
+mod live;
 mod page;
 mod problems;
+mod restart;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use local::authorizer::Authorizer;
-use tests::service::{Api, embedded_engine, new_table};
+use tests::service::{Api, embedded_engine, json, new_table};
 
 use crate::driver::{Browser, DESKTOP};
 
@@ -44,6 +48,24 @@ async fn an_operation_can_be_tried_in_the_reference() {
     browser.close("").await;
 }
 
+/// Whether the page says that authentication is off.
+const IS_MARKED_OPEN: &str = "document.querySelector('#open-service').checkVisibility()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_banner_says_that_authentication_is_off() {
+    let api = Api::start_isolated().await;
+    let browser = Browser::open(api.url(), DESKTOP).await;
+    browser.find_visible("#open-service").await;
+    browser.wait_for_text("#open-service", "Authentication is off").await;
+    // A token that nobody checks does not change that.
+    browser.click("#access").await;
+    browser.fill("#token", "token").await;
+    browser.click("#token-form button.primary").await;
+    browser.wait_for_text("#access-state", ", set").await;
+    assert_eq!(browser.eval(IS_MARKED_OPEN).await, json!(true));
+    browser.close("").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_gives_access_to_a_service_with_authentication() {
     let authorizer = Arc::new(Authorizer::generate().expect("a key"));
@@ -57,11 +79,27 @@ async fn a_token_gives_access_to_a_service_with_authentication() {
     let browser = Browser::open(api.url(), DESKTOP).await;
     let notice = "#conversations-panel .notice";
     browser.wait_for_text(notice, "needs an access token").await;
+    let hints = [
+        ("#new-conversation", "Creating a conversation needs an access token."),
+        ("#new-profile", "Creating a profile needs an access token."),
+    ];
+    for (form, hint) in hints {
+        let place = format!("{form} .needs-token");
+        browser.find_visible(&place).await;
+        browser.wait_for_text(&place, hint).await;
+    }
+    browser.click("#new-profile .needs-token button").await;
+    browser.find_visible("#token").await;
+    browser.click("#access").await;
+    assert_eq!(browser.eval(IS_MARKED_OPEN).await, json!(false));
     for (lifetime, expected) in [(0, "was refused"), (60, "No conversations yet")] {
         browser.click("#access").await;
         browser.fill("#token", &token(lifetime)).await;
         browser.click("#token-form button.primary").await;
         browser.wait_for_text(notice, expected).await;
+        for (form, _) in hints {
+            browser.find(&format!("{form} .needs-token[hidden]")).await;
+        }
     }
     browser.fill("#new-first-name", "Ada").await;
     browser.click("#new-profile button.primary").await;

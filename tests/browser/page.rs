@@ -25,7 +25,7 @@ async fn open_conversation(api: &Api) -> Browser {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn posting_ten_messages_shows_a_congratulation() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let browser = Browser::open(api.url(), DESKTOP).await;
     browser.fill("#new-first-name", "Ada").await;
     browser.fill("#new-last-name", "Lovelace").await;
@@ -51,7 +51,7 @@ async fn posting_ten_messages_shows_a_congratulation() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn markup_in_a_message_is_shown_as_text() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let (author_id, id) = api.profile_and_conversation().await;
     let text = "<img src=x onerror=\"document.title = 'executed'\">";
     api.say(&id, &author_id, text).await;
@@ -64,7 +64,7 @@ async fn markup_in_a_message_is_shown_as_text() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_can_be_edited_and_deleted() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let browser = open_conversation(&api).await;
     click_tool(&browser, 1, "edit").await;
     browser.fill("#edit-text", "The first message").await;
@@ -82,8 +82,22 @@ async fn a_message_can_be_edited_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn buttons_that_delete_say_what_they_delete() {
+    let api = Api::start_live().await;
+    let browser = open_conversation(&api).await;
+    for (button, name) in [
+        ("#conversation-delete", "Delete conversation"),
+        ("[data-seq=\"1\"] [data-action=delete]", "Delete message 1"),
+        ("[data-seq=\"2\"] [data-action=delete]", "Delete message 2"),
+    ] {
+        assert_eq!(browser.accessible_name(button).await, name);
+    }
+    browser.close("").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_is_shown_next_to_its_field() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let browser = open_conversation(&api).await;
     browser.fill("#new-first-name", "   ").await;
     browser.click("#new-profile button.primary").await;
@@ -97,7 +111,7 @@ async fn an_error_is_shown_next_to_its_field() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scrolling_up_loads_every_message_once() {
-    let api = Api::start_isolated().await;
+    let api = Api::start_live().await;
     let (author_id, id) = api.profile_and_conversation().await;
     for number in 1..=200 {
         api.say(&id, &author_id, &format!("Message {number}")).await;

@@ -152,6 +152,11 @@ impl Api {
         Setup::new().start().await.api
     }
 
+    /// Starts a service with live delivery that no other test uses.
+    pub async fn start_live() -> Self {
+        Setup::new().start_live(Limits::default()).await.api
+    }
+
     /// Starts a service that requires access tokens, without an authorizer in front of it and
     /// without a table behind it.
     ///

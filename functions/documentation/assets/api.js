@@ -1,7 +1,8 @@
 // HTTP client of the page: sends requests, repeats them, and turns failures into `Problem`s.
-// Independent of the DOM.
+// Independent of the DOM, except for the event that says whether authentication is on.
 
 const TOKEN_KEY = "access-token";
+const REQUIRED_KEY = "token-required";
 const MAX_ATTEMPTS = 5;
 const TIMEOUT = 15_000; // The service's functions time out after 10 s.
 const MAX_WAIT = 10_000; // Report the failure instead of waiting longer than this.
@@ -12,6 +13,17 @@ export const token = {
   set: (value) =>
     value ? sessionStorage.setItem(TOKEN_KEY, value) : sessionStorage.removeItem(TOKEN_KEY),
 };
+
+/** Returns whether the service requires a token; null until a request without one was answered. */
+export const isTokenRequired = () => JSON.parse(sessionStorage.getItem(REQUIRED_KEY));
+
+/** Learns from the response to a request without a token. */
+function learnFrom({ status, ok }) {
+  if (!ok && status !== 401) return;
+  const before = isTokenRequired();
+  sessionStorage.setItem(REQUIRED_KEY, JSON.stringify(!ok));
+  if (before !== !ok) document.dispatchEvent(new Event("authentication"));
+}
 
 /**
  * Failure of a request, with a message for the user.
@@ -129,6 +141,7 @@ async function exchange({ method, path, headers, body }, signal) {
     if (signal?.aborted) throw error;
     throw new Problem(0, "The service does not respond.");
   }
+  if (!authorization.Authorization) learnFrom(response);
   const data = parseBody(text);
   if (response.ok) return { status: response.status, data };
   throw new Problem(response.status, explain(response.status, data), {

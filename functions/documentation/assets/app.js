@@ -4,10 +4,12 @@
 // - ui.js: parts of the page; list.js: lists; dialogs.js: editing and deleting; poller.js: polling
 // - profiles.js, conversations.js, members.js, messages.js: one resource each
 // - inbox.js: the conversations of the acting profile
-// - log.js: the messages of the open conversation; changes.js: polls for what is new in it
+// - log.js: the messages of the open conversation; changes.js: follows what is new in it
+// - live.js: the WebSocket through which news arrives
 
 import { loadOwnProfiles } from "./access.js";
-import { Problem, token } from "./api.js";
+import { Problem, isTokenRequired, token } from "./api.js";
+import { live } from "./changes.js";
 import { closeConversation, conversations, openConversation } from "./conversations.js";
 import { closeInbox, inbox, pollInbox } from "./inbox.js";
 import { conversationView } from "./messages.js";
@@ -95,16 +97,28 @@ function setToken(value) {
   start();
 }
 
+/** Says that authentication is off, or that the forms need a token. */
+function showAuthentication() {
+  $("#open-service").hidden = isTokenRequired() !== false;
+  for (const hint of document.querySelectorAll(".needs-token")) {
+    hint.hidden = Boolean(token.get()) || isTokenRequired() !== true;
+  }
+}
+
+document.addEventListener("authentication", showAuthentication);
+
 function start() {
   const isSet = Boolean(token.get());
   $("#access").classList.toggle("set", isSet);
   $("#access-state").textContent = isSet ? ", set" : ", not set";
   $("#token").value = token.get();
+  showAuthentication();
   closeInbox();
   loadOwnProfiles();
   profiles.open("/profiles");
   conversations.open("/conversations");
   route();
+  live.reset();
 }
 
 start();

@@ -1,7 +1,8 @@
 // The inbox: the conversations of the acting profile, most recent activity first, and how far it
-// has read them.
+// has read them. It is watched through the connection of the page, or polled while that is down.
 
 import { onAccess } from "./access.js";
+import { live } from "./changes.js";
 import { PagedList } from "./list.js";
 import { Poller } from "./poller.js";
 import { actingProfile } from "./profiles.js";
@@ -9,6 +10,7 @@ import { $, asProblem, notice, requester, time } from "./ui.js";
 
 const MARK_INTERVAL = 5000;
 const POLL_FACTOR = 5; // A poll of the inbox costs more than one of a conversation.
+const LIVE_INTERVAL = 5 * 60_000; // While it is watched: no frame reports roles and new subjects.
 
 const panel = $("#conversations-panel");
 const view = $("#inbox-view");
@@ -33,6 +35,7 @@ export const inbox = new PagedList(view, {
   onChange() {
     const counts = Array.from(inbox.items.values(), countUnread);
     showUnread($(".unread", $("#show-inbox")), counts.reduce((sum, count) => sum + count, 0));
+    updateWatch();
     document.dispatchEvent(new Event("inbox"));
   },
 });
@@ -66,6 +69,9 @@ function merge(entry, known) {
   if (last_seq > conversation.last_seq) {
     Object.assign(conversation, { last_seq, last_message_at: rest.last_message_at });
   }
+  if (last_seq === conversation.last_seq && rest.last_message_at) {
+    conversation.last_message_at = rest.last_message_at; // A frame has no time, a response does.
+  }
   const { read_seq } = { ...known, ...entry };
   return {
     ...known,
@@ -98,6 +104,8 @@ for (const name of ["inbox", "public"]) {
 
 let polling = new AbortController();
 let poller = null;
+let watch = null;
+let watched = ""; // The ids that are watched.
 
 const pathOf = (profile) => profile && `/profiles/${profile.id}/conversations`;
 
@@ -108,6 +116,7 @@ export const pollInbox = () => poller?.pollNow();
 export function closeInbox() {
   showList();
   polling.abort();
+  showConnection("");
   inbox.empty = "";
   inbox.open(undefined);
 }
@@ -122,17 +131,69 @@ async function openInbox() {
   inbox.empty = profile
     ? "No conversations yet. Create one below, or join a public one."
     : "Select a profile under “Act as” to see its conversations.";
-  inbox.open(path);
+  showConnection("");
+  const loaded = inbox.open(path);
   if (!path) return;
   const { signal } = polling;
+  await loaded;
+  if (signal.aborted) return;
   // On a phone the panel may be hidden.
   const poll = () => panel.checkVisibility() && inbox.poll(signal);
-  poller = new Poller(poll, { signal, factor: POLL_FACTOR });
+  const isPaused = () => watch.isLive;
+  poller = new Poller(poll, {
+    signal, factor: POLL_FACTOR, isPaused, maxPause: LIVE_INTERVAL,
+  });
+  watchInbox(profile.id, signal);
   try {
-    await poller.run();
+    await poller.run((isReached) => showConnection(isReached ? connectionText() : "Reconnecting…"));
   } catch (error) {
+    showConnection("");
     notice(view, asProblem(error).message, openInbox);
   }
+}
+
+const watchedIds = () => [...inbox.items.keys()];
+
+/** Watches the inbox of a profile until `signal` is aborted. */
+function watchInbox(profileId, signal) {
+  watched = watchedIds().sort().join();
+  watch = live.watch(profileId, {
+    ids: watchedIds,
+    onActivity: takeActivity,
+    onMembership: pollInbox,
+    onEnded: (id) => inbox.remove(id),
+    onState(isLive) {
+      if (isLive) return pollInbox(); // Finds what has happened since the last poll.
+      poller.resume();
+      showConnection(connectionText());
+    },
+  });
+  signal.addEventListener("abort", () => watch.close());
+}
+
+/** Watches the conversations of the inbox, as they are now. */
+function updateWatch() {
+  const ids = watchedIds().sort().join();
+  if (ids !== watched && !polling.signal.aborted) watch?.update();
+  watched = ids;
+}
+
+/** Takes that a conversation has new messages, the newest of them now. */
+function takeActivity({ conversation_id, last_seq }) {
+  if (!inbox.items.has(conversation_id)) return;
+  // The frame has no time. The entry becomes the first, whatever the clock of this machine says.
+  const times = Array.from(inbox.items.values(), (entry) => entry.conversation.last_message_at);
+  const now = new Date().toISOString();
+  const last_message_at = [now, ...times].reduce((one, other) => (other > one ? other : one));
+  inbox.update({ conversation_id, conversation: { last_seq, last_message_at } });
+}
+
+const connectionText = () => (watch.isLive ? "Live" : "Polling");
+
+function showConnection(text) {
+  const place = $("#inbox-connection");
+  place.textContent = text;
+  place.dataset.state = { Live: "live", Polling: "polling" }[text] ?? "waiting";
 }
 
 onAccess(() => {

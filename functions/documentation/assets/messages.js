@@ -1,7 +1,7 @@
 // Messages of the open conversation: following, posting, editing, deleting. The log: log.js.
 
 import { Problem, parseJson } from "./api.js";
-import { Follower } from "./changes.js";
+import { FAILING, Follower, LIVE, POLLING } from "./changes.js";
 import { openDeletion, openEditor } from "./dialogs.js";
 import {
   closeLog, findEdit, focusLog, freezeLog, hasNews, isLogEmpty, markDeleted, mergeMessages,
@@ -29,10 +29,11 @@ const drafts = new Map(); // Composer contents of conversations that were left, 
  * - `onConversation(state)`, `onNewMessage(message)`, `onSeen(seq)`, `onNotAMember()`, `onGone()`
  */
 export function openMessages(conversation, options) {
-  const { id, cursor } = conversation;
+  const { id } = conversation;
   const view = { id, isPrivate: conversation.visibility === "private", ...options };
   const { call, signal } = options;
-  view.follower = new Follower(cursor, {
+  showConnection("Connecting…");
+  view.follower = new Follower(conversation, {
     path: `/conversations/${id}`,
     call,
     signal,
@@ -46,6 +47,7 @@ export function openMessages(conversation, options) {
       showMessages(conversation);
       return conversation.cursor;
     },
+    onState: (state) => open === view && showConnection(...STATES[state]),
   });
   open = view;
   showMessages(conversation);
@@ -84,9 +86,8 @@ function showEmptiness() {
 }
 
 async function follow(view) {
-  showConnection("Live");
   try {
-    await view.follower.run((isLive) => showConnection(isLive ? "Live" : "Reconnecting…"));
+    await view.follower.run();
   } catch (error) {
     const problem = asProblem(error);
     if (problem.status === 404) return showAsGone(view);
@@ -95,11 +96,19 @@ async function follow(view) {
   }
 }
 
-function showConnection(state) {
+/** What the page says about each state of a follower. */
+const STATES = {
+  [LIVE]: ["Live", "News arrives as it happens."],
+  [POLLING]: ["Polling", "There is no live connection. The page asks for news from time to time."],
+  [FAILING]: ["Reconnecting…", "The service does not respond."],
+};
+
+function showConnection(text, title = "") {
   const place = $("#connection");
-  if (place.textContent === state) return; // Screen readers announce it each time it is set.
-  place.textContent = state;
-  place.dataset.state = state === "Live" ? "live" : "waiting";
+  if (place.textContent === text) return; // Screen readers announce it each time it is set.
+  place.textContent = text;
+  place.title = title;
+  place.dataset.state = { Live: "live", Polling: "polling" }[text] ?? "waiting";
 }
 
 /**

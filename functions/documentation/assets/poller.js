@@ -1,4 +1,5 @@
-// Polling: less and less often while nothing happens, because each poll costs the service's owner.
+// Polling: less and less often while nothing happens, because each poll costs the service's owner,
+// and not at all while a connection delivers the news.
 
 import { asProblem } from "./ui.js";
 
@@ -7,7 +8,7 @@ const MAX_INTERVAL = 30_000;
 const MAX_BACKOFF = 15_000;
 
 let activeAt = Date.now(); // Time of the last input or news.
-const waiting = new Set(); // Each makes a poller that waits check again whether a poll is due.
+const waiting = new Set(); // The pollers that wait.
 
 /**
  * Returns the time from a poll at this time to the next one: a tenth of the time without input and
@@ -19,7 +20,7 @@ function interval(polledAt) {
 }
 
 function wakeAll() {
-  for (const wake of waiting) wake();
+  for (const poller of waiting) poller.wake();
 }
 
 function noteInput() {
@@ -37,22 +38,38 @@ document.addEventListener("visibilitychange", () => {
   wakeAll();
 });
 
+addEventListener("online", () => {
+  for (const poller of waiting) if (!poller.isPaused()) poller.pollNow();
+});
+
 /** Repeats `poll()`, which returns whether there was news, until `signal` is aborted. */
 export class Poller {
   #polledAt = Date.now();
   #backoff = 0;
   #isDue = false;
-  #wake = () => {};
+  wake = () => {}; // Checks again whether a poll is due.
 
-  /** `factor` multiplies the time between two polls, for polls that cost more. */
-  constructor(poll, { signal, factor = 1 }) {
-    Object.assign(this, { poll, signal, factor });
+  /**
+   * - `factor`: multiplies the time between two polls, for polls that cost more
+   * - `isPaused()`: whether news arrives without polls. Then only failed polls are repeated, and
+   *   `maxPause` is the time between two polls.
+   */
+  constructor(poll, { signal, factor = 1, isPaused = () => false, maxPause = Infinity }) {
+    Object.assign(this, { poll, signal, factor, isPaused, maxPause });
+    signal.addEventListener("abort", () => this.wake());
   }
 
   /** Polls as soon as possible. */
   pollNow() {
     this.#isDue = true;
-    this.#wake();
+    this.wake();
+  }
+
+  /** Polls again after a pause: first within the usual time, not together with all others. */
+  resume() {
+    activeAt = Date.now();
+    this.#polledAt = Date.now() - Math.random() * INTERVAL;
+    this.wake();
   }
 
   /**
@@ -82,15 +99,19 @@ export class Poller {
 
   async #untilDue() {
     while (!this.signal.aborted && !this.#isDue) {
-      const pause = Math.max(interval(this.#polledAt) * this.factor, this.#backoff);
-      const wait = this.#polledAt + pause - Date.now();
+      const wait = this.#polledAt + this.#pause() - Date.now();
       if (wait <= 0) return;
+      waiting.add(this);
       await new Promise((resolve) => {
-        this.#wake = resolve;
-        waiting.add(resolve);
-        setTimeout(resolve, wait);
+        this.wake = resolve;
+        if (wait < Infinity) setTimeout(resolve, wait);
       });
-      waiting.delete(this.#wake);
+      waiting.delete(this);
     }
+  }
+
+  #pause() {
+    if (this.isPaused() && this.#backoff === 0) return this.maxPause;
+    return Math.max(interval(this.#polledAt) * this.factor, this.#backoff);
   }
 }

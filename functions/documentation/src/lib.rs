@@ -14,6 +14,7 @@ pub mod openapi;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
+use functions::http::tickets::live_url;
 use functions::http::{Error, Reply, respond_public};
 use lambda_http::http::header::{
     ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
@@ -25,10 +26,17 @@ use lambda_http::{Body, Request, RequestExt, Response};
 /// The name of the Lambda function.
 pub const FUNCTION: &str = "get-documentation";
 
-/// The Content-Security-Policy: allows only resources of this service.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-                      connect-src 'self'; img-src 'self' data:; form-action 'self'; \
-                      base-uri 'none'; frame-ancestors 'none'";
+/// Returns the Content-Security-Policy: allows only resources of this service, and connections to
+/// the host of its WebSocket API.
+fn policy(request: &HeaderMap) -> String {
+    let url = live_url(request);
+    // The origin: what precedes the path.
+    let live = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' {live}; \
+         img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+}
 
 const CSS: &str = "text/css; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
@@ -57,7 +65,7 @@ static INDEX_HTML: File = file!("index.html", HTML);
 static INDEX_JSON: File = file!("index.json", JSON);
 
 /// The other files, by path.
-static FILES: [(&str, File); 21] = [
+static FILES: [(&str, File); 22] = [
     ("/assets/access.js", file!("access.js", JAVASCRIPT)),
     ("/assets/api.js", file!("api.js", JAVASCRIPT)),
     ("/assets/app.css", file!("app.css", CSS)),
@@ -69,6 +77,7 @@ static FILES: [(&str, File); 21] = [
     ("/assets/docs.js", file!("docs.js", JAVASCRIPT)),
     ("/assets/inbox.js", file!("inbox.js", JAVASCRIPT)),
     ("/assets/list.js", file!("list.js", JAVASCRIPT)),
+    ("/assets/live.js", file!("live.js", JAVASCRIPT)),
     ("/assets/log.js", file!("log.js", JAVASCRIPT)),
     ("/assets/members.js", file!("members.js", JAVASCRIPT)),
     ("/assets/messages.js", file!("messages.js", JAVASCRIPT)),
@@ -117,7 +126,8 @@ fn serve(request: &HeaderMap, file: &File) -> Reply {
     // File names do not change with their content, so clients must revalidate.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    let policy = HeaderValue::try_from(policy(request)).map_err(Error::internal)?;
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
     if fresh {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lambda_http::http::HeaderName;
-use lambda_http::http::header::{CONTENT_TYPE, HOST, IF_MATCH};
+use lambda_http::http::header::{CONTENT_TYPE, IF_MATCH};
+use lambda_http::http::{HeaderMap, HeaderName};
 use lambda_http::{Context, Request, RequestExt};
 use shared::{Caller, IdempotencyKey, IfMatch, Limit, Seq, Table, Time};
 use tokio::time::Instant;
@@ -73,10 +73,9 @@ impl Invocation {
         token_expiry(&self.request)
     }
 
-    /// Returns the header `Host`.
-    pub fn host(&self) -> &str {
-        let host = self.request.headers().get(HOST);
-        host.and_then(|host| host.to_str().ok()).unwrap_or_default()
+    /// Returns the headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.request.headers()
     }
 
     /// Returns the page size that the query asks for. Errors: 400.

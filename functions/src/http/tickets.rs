@@ -2,6 +2,8 @@
 
 use std::env;
 
+use lambda_http::http::HeaderMap;
+use lambda_http::http::header::HOST;
 use serde::Serialize;
 use shared::Time;
 use shared::live::Ticket;
@@ -33,9 +35,17 @@ pub struct OpenTicket {
 pub async fn create_ticket(invocation: Invocation) -> Reply {
     let Invocation { table, caller, .. } = &invocation;
     let ticket = table.create_ticket(caller, invocation.token_expiry()).await?;
-    // Set where functions are deployed. The development server serves both APIs.
-    let url = env::var("LIVE_URL").unwrap_or_else(|_| format!("ws://{}/live", invocation.host()));
+    let url = live_url(invocation.headers());
     let Ticket { secret, expires_at, connection_expires_at } = ticket;
     let url = format!("{url}?ticket={secret}");
     added(&OpenTicket { url, expires_at, connection_expires_at })
+}
+
+/// Returns the address of the WebSocket API, by the headers of a request.
+pub fn live_url(headers: &HeaderMap) -> String {
+    // Set where functions are deployed. The development server serves both APIs.
+    env::var("LIVE_URL").unwrap_or_else(|_| {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        format!("ws://{host}/live")
+    })
 }
