@@ -1,5 +1,7 @@
 //! What `deliver` sends, to whom, and what becomes of subscriptions.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use shared::Visibility::{Private, Public};
 use shared::live::{MAX_CONNECTIONS, NewWatch};
 use shared::{Caller, Cursor, IfMatch, MessagePatch, Seq};
@@ -337,4 +339,24 @@ async fn live_delivery_costs_what_the_documents_say() {
     table.subscribe(&follower, id, after).await.expect("subscribed");
     let usage = table.usage();
     assert_eq!((usage.read_units, usage.write_units), (3.0, 1.0), "a heartbeat");
+}
+
+#[tokio::test]
+async fn a_late_attempt_does_not_create_a_used_ticket_again() {
+    let world = World::start().await;
+    let lost = AtomicBool::new(false);
+    world.stage.recorder.inject(move |operation, _| {
+        let first = operation == "PutItem" && !lost.swap(true, Ordering::Relaxed);
+        if first { Fault::ResponseLost } else { Fault::None }
+    });
+    let _ = world.stage.recorder.take();
+    let table = world.stage.table();
+    let ticket = table.create_ticket(&user("ada"), None).await.expect("a ticket");
+    let sent = world.stage.recorder.take();
+    let [one, other] = ["one", "other"].map(|id| id.parse().expect("an id"));
+    assert!(table.connect_with_ticket(&one, &ticket.secret).await.expect("an answer"));
+    // The attempt without a response arrives after that.
+    let Sent { operation, request, .. } = &sent[0];
+    assert_eq!((operation.as_str(), world.stage.deliver(operation, request)), ("PutItem", 200));
+    assert!(!table.connect_with_ticket(&other, &ticket.secret).await.expect("an answer"));
 }

@@ -1,7 +1,9 @@
 //! Tickets and connections.
 
+use std::sync::{Mutex, PoisonError};
+
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -15,6 +17,9 @@ use crate::{Caller, Result, Time};
 
 impl Table {
     /// Creates a ticket. The connection ends with the caller's token, or after 2 hours.
+    ///
+    /// Each attempt has a secret of its own. So an attempt that arrives late, when the ticket is used,
+    /// does not create it again.
     pub async fn create_ticket(
         &self,
         caller: &Caller,
@@ -22,20 +27,27 @@ impl Table {
     ) -> Result<Ticket> {
         let now = self.now();
         let end = now.after(CONNECTION_LIFETIME);
-        let ticket = Ticket {
-            secret: secret(),
-            expires_at: now.after(TICKET_LIFETIME),
-            connection_expires_at: token_expires_at.map_or(end, |expiry| expiry.min(end)),
-        };
+        let expires_at = now.after(TICKET_LIFETIME);
+        let connection_expires_at = token_expires_at.map_or(end, |expiry| expiry.min(end));
         let item = TicketItem {
-            key: Key::ticket(&ticket.secret),
+            key: Key::ticket(""),
             caller: caller.subject().to_owned(),
             admin: caller.required_owner().is_none(),
-            connection_expires_at: ticket.connection_expires_at,
-            expires_at: ticket.expires_at.as_second(),
+            connection_expires_at,
+            expires_at: expires_at.as_second(),
         };
-        self.put(&item).await?;
-        Ok(ticket)
+        let (item, newest) = (to_attributes(&item)?, Mutex::new(String::new()));
+        let put = || {
+            let (mut item, secret) = (item.clone(), secret());
+            item.insert("pk".into(), AttributeValue::S(Key::ticket(&secret).pk));
+            *newest.lock().unwrap_or_else(PoisonError::into_inner) = secret;
+            let request = self.client.put_item().table_name(&*self.name).set_item(Some(item));
+            request.return_consumed_capacity(ReturnConsumedCapacity::Total).send()
+        };
+        let output = self.send_read(put).await?;
+        self.count_written(output.consumed_capacity());
+        let secret = newest.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Ticket { secret, expires_at, connection_expires_at })
     }
 
     /// Opens a connection with a ticket, which it uses up. Returns false if the ticket is unknown, used
